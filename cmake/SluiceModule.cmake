@@ -1,0 +1,38 @@
+# One folder of src/ = one static library sluice_<name>, which links only folders above it.
+#   sluice_module(routing SOURCES plan.cpp choice.cpp DEPS spec)
+# One test executable = one idea; it is registered with CTest case by case.
+#   sluice_test(routing_choice SOURCES choice_test.cpp DEPS routing)
+
+function(sluice_module name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS;PRIVATE_LIBS" ${ARGN})
+  add_library(sluice_${name} STATIC ${arg_SOURCES})
+  add_library(Sluice::${name} ALIAS sluice_${name})
+  target_compile_features(sluice_${name} PUBLIC cxx_std_20)
+  target_include_directories(sluice_${name}
+    PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>
+    PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  foreach(dep IN LISTS arg_DEPS)
+    target_link_libraries(sluice_${name} PUBLIC sluice_${dep})
+  endforeach()
+  target_link_libraries(sluice_${name} PRIVATE sluice_warnings ${arg_PRIVATE_LIBS})
+  set_property(GLOBAL APPEND PROPERTY SLUICE_MODULES sluice_${name})
+endfunction()
+
+function(sluice_test name)
+  if(NOT SLUICE_BUILD_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS;LIBS" ${ARGN})
+  add_executable(${name}_test ${arg_SOURCES})
+  target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
+  foreach(dep IN LISTS arg_DEPS)
+    target_link_libraries(${name}_test PRIVATE sluice_${dep})
+  endforeach()
+  target_link_libraries(${name}_test PRIVATE ${arg_LIBS} fmt::fmt GTest::gtest_main sluice_warnings)
+  # Tests read their data and may call the built programs by these absolute paths.
+  target_compile_definitions(${name}_test PRIVATE
+    SLUICE_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data"
+    SLUICE_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+    SLUICE_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600)
+endfunction()

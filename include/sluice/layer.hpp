@@ -1,0 +1,47 @@
+// MoeLayer: one MoE layer, from hidden states to hidden states, on one backend.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <sluice/backend.hpp>
+#include <sluice/collective.hpp>
+
+namespace sluice {
+
+struct LayerOptions {
+  std::string backend;                // empty: choose_backend's rules
+  const Backend* instance = nullptr;  // a backend outside the list (plugin, mutant); wins
+  LoadOptions load;
+  std::shared_ptr<Collective> collective;  // null: one rank
+};
+
+class MoeLayer {
+ public:
+  // Validates the spec, checks the weights, negotiates, packs. Throws Error(user) for
+  // contradictions and bad tensors, Error(unsupported) naming every refused field.
+  MoeLayer(const MoeSpec& spec, const MoeWeights& weights, const LayerOptions& options = {});
+  ~MoeLayer();
+  MoeLayer(MoeLayer&&) noexcept;
+  MoeLayer& operator=(MoeLayer&&) noexcept;
+
+  // Checks shapes, dtypes and, for given routing on the host, ids (distinct, in range) and weights
+  // (finite); Error(user) names the first offending token. With neither logits nor ids in `input`,
+  // logits come from router_weight. Tokens may be 0. Sums over ranks when a collective was given.
+  // Grows an internal workspace when tokens exceed every earlier call; otherwise does not allocate.
+  void forward(const ForwardInput& input, const ForwardOutput& output, void* stream = nullptr);
+
+  const MoeSpec& spec() const;
+  const Backend& backend() const;
+  const std::string& variant() const;
+  std::size_t weight_bytes() const;
+  std::size_t workspace_bytes(std::int64_t tokens) const;
+  // The dtype that forward expects of `output` for hidden states of the given dtype.
+  DType output_dtype(DType hidden) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice
