@@ -1,0 +1,88 @@
+// Text generation: sampling, stop rules, and a batch that refills itself.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <sluice/model.hpp>
+
+namespace sluice {
+
+// Applied in the order temperature, top_k, top_p, min_p, as Hugging Face's logits warpers are; then
+// one draw. Ties are broken towards the lower id, in greedy as in the cuts.
+struct Sampling {
+  double temperature = 0.0;  // 0: greedy, the rest is ignored
+  std::int64_t top_k = 0;    // 0: off
+  double top_p = 1.0;        // keep the smallest set of likeliest ids whose sum is >= top_p
+  double min_p = 0.0;        // drop ids below min_p times the likeliest's probability
+  std::uint64_t seed = 0;    // same request, same seed: same ids, whatever else is in the batch
+};
+
+// Throws Error(user) naming the setting that is out of range.
+void validate(const Sampling& sampling);
+
+// Draws ids for one sequence.
+class Sampler {
+ public:
+  explicit Sampler(const Sampling& sampling);
+  ~Sampler();
+  Sampler(Sampler&&) noexcept;
+  Sampler& operator=(Sampler&&) noexcept;
+  // NaN logits are never chosen; Error(internal) when no logit is a number.
+  std::int32_t operator()(std::span<const float> logits);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// The lowest id of the largest logit.
+std::int32_t greedy_choice(std::span<const float> logits);
+
+// Turns one sequence's new ids into text as they come; implemented over a tokenizer.
+class TextDecoder {
+ public:
+  virtual ~TextDecoder() = default;
+  virtual std::string push(std::int32_t id) = 0;  // text that is complete now; may be empty
+  virtual std::string finish() = 0;               // what is left
+};
+
+struct Request {
+  std::vector<std::int32_t> prompt;  // at least one id
+  Sampling sampling;
+  std::int64_t max_new_tokens = 256;
+  std::vector<std::int32_t> stop_ids;     // the id itself is not part of the text
+  std::vector<std::string> stop_strings;  // the text ends before the earliest match
+};
+
+enum class FinishReason : std::uint8_t { stop_id, stop_string, length };
+std::string_view to_string(FinishReason reason);
+
+struct Completion {
+  std::vector<std::int32_t> ids;  // as sampled; a stop id is the last of them
+  std::string text;               // without stop id and stop string; empty without a decoder
+  FinishReason reason = FinishReason::length;
+};
+
+struct GenerateOptions {
+  std::int64_t max_batch = 16;         // sequences at a time
+  std::int64_t prefill_tokens = 1024;  // prompt ids per forward call, over all sequences
+  // Compute what all prompts begin with once, and fork it.
+  bool share_prefix = true;
+  // Needed for text and for stop_strings (Error(user) if they are given without it).
+  std::function<std::unique_ptr<TextDecoder>()> make_decoder;
+  // Text that can no longer become part of a stop string; and each completion when it is done.
+  std::function<void(std::size_t request, std::string_view text)> on_text;
+  std::function<void(std::size_t request, const Completion& completion)> on_done;
+};
+
+// Completions in the order of the requests. When a sequence ends, the next prompt takes its place.
+std::vector<Completion> generate(Model& model, std::span<const Request> requests,
+                                 const GenerateOptions& options = {});
+
+}  // namespace sluice
