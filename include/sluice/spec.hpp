@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace sluice {
@@ -63,7 +64,7 @@ struct RouterSpec {
 
 struct ExpertSpec {
   std::int64_t hidden_size = 0;        // H
-  std::int64_t intermediate_size = 0;  // I
+  std::int64_t intermediate_size = 0;  // I, over all tensor-parallel ranks
   Activation activation = Activation::swiglu;
   double swiglu_alpha = 1.0;
   double swiglu_beta = 0.0;
@@ -90,6 +91,9 @@ struct LayerSpec {
   std::int64_t num_local_experts = kAllExperts;
   // Global expert -> local expert or -1, in place of offset and count. Empty: not given.
   std::vector<std::int32_t> expert_map;
+  // Tensor parallelism along I: this rank's weights hold I / tp_size of every expert (and
+  // S / tp_size of the shared block), rows of gate and of up each sliced; rank 0 adds down_bias.
+  // Ranks sum. A rank of expert parallelism computes shared experts iff its own spec has them.
   std::int64_t tp_rank = 0;
   std::int64_t tp_size = 1;
   OutputDType output_dtype = OutputDType::as_input;
@@ -105,6 +109,18 @@ struct MoeSpec {
 
 // Throws one Error(user) that lists every contradiction, each with field names and both values.
 void validate(const MoeSpec& spec);
+
+// The names that JSON, tables and errors use.
+std::string_view to_string(ScoreFunc value);
+std::string_view to_string(ScoreOrder value);
+std::string_view to_string(GroupScore value);
+std::string_view to_string(NormRule value);
+std::string_view to_string(LogitsDType value);
+std::string_view to_string(Activation value);
+std::string_view to_string(GateUpOrder value);
+std::string_view to_string(WeightFormat value);
+std::string_view to_string(ActivationFormat value);
+std::string_view to_string(OutputDType value);
 
 // Derived quantities that several readers need; they carry no choice of their own.
 bool is_gated(Activation activation);
