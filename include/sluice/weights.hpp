@@ -37,6 +37,8 @@ struct MoeWeights {
   // Scales of quantised formats, one view per local expert, shapes as formats/ documents them.
   ExpertMatrices gate_up_scale;
   ExpertMatrices down_scale;
+  TensorView gate_up_global_scale;  // nvfp4 only: [local experts] f32, multiplies
+  TensorView down_global_scale;
 };
 
 // Splits a stacked [experts, rows, columns] tensor into one view per expert.
