@@ -126,6 +126,8 @@ std::string_view to_string(OutputDType value);
 bool is_gated(Activation activation);
 std::int64_t gate_up_rows(const ExpertSpec& experts);  // 2I if gated, else I
 std::int64_t shared_width(const MoeSpec& spec);        // 0 without shared experts
+std::int64_t local_width(const MoeSpec& spec);         // I / tp_size: of this rank's weights
+std::int64_t local_shared_width(const MoeSpec& spec);  // shared_width / tp_size, likewise
 std::int64_t local_expert_count(const MoeSpec& spec);  // experts whose weights this rank holds
 // Local index of a global expert on this rank, or -1.
 std::int64_t local_expert(const MoeSpec& spec, std::int64_t global_expert);

@@ -140,8 +140,8 @@ void check_scales(std::string_view name, const ExpertMatrices& scales, const Ten
 
 void check_gate_up(const MoeSpec& spec, const MoeWeights& weights, Checker& check) {
   const std::int64_t hidden = spec.experts.hidden_size;
-  const std::int64_t width = spec.experts.intermediate_size;
-  const MatrixSize fused{gate_up_rows(spec.experts), hidden};
+  const std::int64_t width = local_width(spec);
+  const MatrixSize fused{is_gated(spec.experts.activation) ? 2 * width : width, hidden};
   const bool separate = !weights.gate_proj.empty() || !weights.up_proj.empty();
   if (!separate) {
     check.experts("gate_up_proj", weights.gate_up_proj, check.format().values(fused));
@@ -163,8 +163,8 @@ void check_gate_up(const MoeSpec& spec, const MoeWeights& weights, Checker& chec
 
 void check_experts(const MoeSpec& spec, const MoeWeights& weights, Checker& check) {
   const std::int64_t hidden = spec.experts.hidden_size;
-  const std::int64_t width = spec.experts.intermediate_size;
-  const std::int64_t rows = gate_up_rows(spec.experts);
+  const std::int64_t width = local_width(spec);
+  const std::int64_t rows = is_gated(spec.experts.activation) ? 2 * width : width;
   const std::int64_t experts = local_expert_count(spec);
   check_size("experts.hidden_size", hidden, check);
   check_size("experts.intermediate_size", width, check);
@@ -192,7 +192,7 @@ void check_no_shared(const MoeWeights& weights, Checker& check) {
 void check_shared(const MoeSpec& spec, const MoeWeights& weights, Checker& check) {
   if (spec.layer.num_shared_experts == 0) return check_no_shared(weights, check);
   const std::int64_t hidden = spec.experts.hidden_size;
-  const std::int64_t width = shared_width(spec);
+  const std::int64_t width = local_shared_width(spec);
   const bool gated = is_gated(spec.experts.activation);
   // Shared experts stay plain floats where routed experts are scaled.
   const bool plain = check.format().scales({hidden, width}).empty();

@@ -201,6 +201,14 @@ std::int64_t shared_width(const MoeSpec& spec) {
   return spec.layer.num_shared_experts * spec.experts.intermediate_size;
 }
 
+std::int64_t local_width(const MoeSpec& spec) {
+  return spec.experts.intermediate_size / spec.layer.tp_size;
+}
+
+std::int64_t local_shared_width(const MoeSpec& spec) {
+  return shared_width(spec) / spec.layer.tp_size;
+}
+
 std::int64_t local_expert_count(const MoeSpec& spec) {
   const LayerSpec& layer = spec.layer;
   if (!layer.expert_map.empty()) {
