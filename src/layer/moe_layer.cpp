@@ -26,10 +26,10 @@ Chosen negotiate_instance(const Backend& instance, const MoeSpec& spec) {
   if (support.ok()) return {&instance, std::move(support.variant)};
   std::vector<std::string> lines;
   for (const Refusal& refusal : support.refusals) {
-    lines.push_back(fmt::format("{}: {}", refusal.field, refusal.reason));
+    lines.push_back(fmt::format("{} {}", refusal.field, refusal.reason));
   }
-  fail(ErrorKind::unsupported, "backend {} refuses this layer: {}", instance.name(),
-       fmt::join(lines, "; "));
+  fail(ErrorKind::unsupported, "backend {} cannot compute this layer:\n  {}", instance.name(),
+       fmt::join(lines, "\n  "));
 }
 
 Chosen choose(const LayerOptions& options, const MoeSpec& spec) {

@@ -1,5 +1,6 @@
 #include "layer/rank_share.hpp"
 
+#include <algorithm>
 #include <vector>
 
 #include "base/fail.hpp"
@@ -18,19 +19,77 @@ void drop_shared_experts(RankShare& share) {
   share.weights.shared_expert_gate = {};
 }
 
-void check_every_expert_once(const MoeSpec& spec, Collective& collective) {
-  std::vector<float> ranks_of_expert(static_cast<std::size_t>(spec.router.num_experts));
-  for (std::size_t expert = 0; expert < ranks_of_expert.size(); ++expert) {
-    if (local_expert(spec, static_cast<std::int64_t>(expert)) >= 0) ranks_of_expert[expert] = 1;
+struct RankFacts {
+  float tp_size;
+  float tp_rank;
+  float shared_experts;
+};
+
+// What every rank's spec says, known to every rank. A gather, as a sum of zeros and one value.
+std::vector<RankFacts> gather_facts(const LayerSpec& layer, Collective& collective) {
+  constexpr std::size_t kFacts = 3;
+  const auto ranks = static_cast<std::size_t>(collective.size());
+  std::vector<float> values(ranks * kFacts);
+  float* own = values.data() + static_cast<std::size_t>(collective.rank()) * kFacts;
+  own[0] = static_cast<float>(layer.tp_size);
+  own[1] = static_cast<float>(layer.tp_rank);
+  own[2] = static_cast<float>(layer.num_shared_experts);
+  collective.sum(values);
+  std::vector<RankFacts> facts;
+  for (std::size_t i = 0; i < values.size(); i += kFacts) {
+    facts.push_back({values[i], values[i + 1], values[i + 2]});
   }
-  collective.sum(ranks_of_expert);
-  const auto expected = static_cast<float>(spec.layer.tp_size);
-  for (std::size_t expert = 0; expert < ranks_of_expert.size(); ++expert) {
-    if (ranks_of_expert[expert] == expected) continue;
+  return facts;
+}
+
+void check_one_tp_size(const std::vector<RankFacts>& ranks) {
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+    if (ranks[rank].tp_size == ranks[0].tp_size) continue;
+    fail(ErrorKind::user, "layer.tp_size is {} on rank 0 and {} on rank {}; it must be the same",
+         ranks[0].tp_size, ranks[rank].tp_size, rank);
+  }
+}
+
+void check_every_expert_once(const MoeSpec& spec, Collective& collective) {
+  const std::int64_t slices = spec.layer.tp_size;
+  std::vector<float> holders(static_cast<std::size_t>(spec.router.num_experts * slices));
+  for (std::int64_t expert = 0; expert < spec.router.num_experts; ++expert) {
+    if (local_expert(spec, expert) < 0) continue;
+    holders[static_cast<std::size_t>(expert * slices + spec.layer.tp_rank)] = 1;
+  }
+  collective.sum(holders);
+  for (std::size_t i = 0; i < holders.size(); ++i) {
+    if (holders[i] == 1.0f) continue;
+    const auto slice = static_cast<std::int64_t>(i);
     fail(ErrorKind::user,
-         "expert {} is computed by {} of {} ranks, but tp_size {} asks for {}; give each rank its "
-         "own local_expert_offset and num_local_experts, or its own expert_map",
-         expert, ranks_of_expert[expert], collective.size(), spec.layer.tp_size, expected);
+         "expert {} (slice {} of {}) is computed by {} of {} ranks, it must be one; give each rank "
+         "its own local_expert_offset and num_local_experts, or its own expert_map",
+         slice / slices, slice % slices, slices, holders[i], collective.size());
+  }
+}
+
+// The lowest rank whose spec has shared experts computes them, for every tensor slice.
+bool computes_shared_experts(const std::vector<RankFacts>& ranks, int rank) {
+  const RankFacts& own = ranks[static_cast<std::size_t>(rank)];
+  return std::none_of(ranks.begin(), ranks.begin() + rank, [&](const RankFacts& lower) {
+    return lower.tp_rank == own.tp_rank && lower.shared_experts > 0;
+  });
+}
+
+void check_shared_slices(const std::vector<RankFacts>& ranks) {
+  const auto has_shared = [](const RankFacts& rank) { return rank.shared_experts > 0; };
+  if (std::none_of(ranks.begin(), ranks.end(), has_shared)) return;
+  for (const RankFacts& slice : ranks) {
+    if (std::any_of(ranks.begin(), ranks.end(), [&](const RankFacts& rank) {
+          return rank.tp_rank == slice.tp_rank && has_shared(rank);
+        })) {
+      continue;
+    }
+    fail(
+        ErrorKind::user,
+        "layer.num_shared_experts is 0 on every rank of tp_rank {}, but not on others; slice {} of "
+        "the shared experts would be missing from the sum",
+        slice.tp_rank, slice.tp_rank);
   }
 }
 
@@ -39,8 +98,11 @@ void check_every_expert_once(const MoeSpec& spec, Collective& collective) {
 RankShare rank_share(const MoeSpec& spec, const MoeWeights& weights, Collective& collective) {
   RankShare share{spec, weights};
   if (collective.size() == 1) return share;
+  const auto ranks = gather_facts(spec.layer, collective);
+  check_one_tp_size(ranks);
+  check_shared_slices(ranks);
   check_every_expert_once(spec, collective);
-  if (collective.rank() > 0) drop_shared_experts(share);
+  if (!computes_shared_experts(ranks, collective.rank())) drop_shared_experts(share);
   share.spec.layer.output_dtype = OutputDType::f32;
   return share;
 }

@@ -12,13 +12,14 @@ struct RankShare {
   MoeWeights weights;
 };
 
-// The sum over ranks must contain everything exactly once: every routed expert by the one rank
-// that holds it (tensor-parallel slices counted as parts), the shared experts by rank 0 alone.
-// Other ranks therefore compute a spec without shared experts, and partial outputs stay fp32
-// until they are summed. One rank: spec and weights as given.
+// The sum over ranks must contain everything exactly once: every slice of every routed expert by
+// the one rank that holds it, the shared experts by the lowest rank whose spec has them (with
+// tensor parallelism: the lowest of each tp_rank). The other ranks compute a spec without shared
+// experts and need no shared tensors. Partial outputs stay fp32 until they are summed. One rank:
+// spec and weights as given.
 //
-// Calls collective.sum once, on every rank, to see that the ranks' experts add up; throws
-// Error(user) naming the first expert that nobody or more than one rank computes.
+// A collective call: every rank must make it. Throws Error(user), on every rank, naming the first
+// expert that no rank or more than one rank computes.
 RankShare rank_share(const MoeSpec& spec, const MoeWeights& weights, Collective& collective);
 
 }  // namespace sluice

@@ -1,0 +1,123 @@
+// sluice inspect: what a model or a spec asks for, and who honours it.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sluice/presets.hpp>
+
+#include "base/fail.hpp"
+#include "inspection.hpp"
+#include "output/json_file.hpp"
+#include "output/progress.hpp"
+#include "verb.hpp"
+
+namespace sluice::cli {
+namespace {
+
+constexpr const char* kFooter =
+    R"(Prints the fields of each MoE layer's spec (those that ask something of a backend first), the
+backend that would run it, and every refusal with the field and the reason.
+Exit status 1: some layer has no usable backend.
+
+Examples:
+  sluice inspect path/to/Trinity-Mini          which backend runs which layer, and why
+  sluice inspect --config config.json          a config alone; any of the known families
+  sluice inspect --spec S.json --backend cpu   would cpu take this layer?)";
+
+struct Options {
+  std::string model;
+  std::string spec;
+  std::string config;
+  std::string backend;
+  std::string json;
+  bool tensors = false;
+  bool load = false;
+};
+
+void add_layer(std::vector<SpecInspection>& specs, const LayerDescription& layer,
+               const std::string& backend) {
+  const auto same = [&](const SpecInspection& known) { return known.spec == *layer.moe; };
+  auto known = std::find_if(specs.begin(), specs.end(), same);
+  if (known == specs.end()) {
+    specs.push_back(inspect_spec(*layer.moe, backend));
+    known = specs.end() - 1;
+  }
+  known->layers.push_back(layer.index);
+}
+
+void inspect_tensors(const Checkpoint& checkpoint, bool list, Inspection& inspection) {
+  TensorFigures figures;
+  for (const TensorInfo& tensor : checkpoint.tensors()) {
+    ++figures.count;
+    figures.bytes += tensor.bytes;
+    if (tensor.name.find(".experts.") != std::string::npos) figures.expert_bytes += tensor.bytes;
+    if (list) inspection.tensor_list.push_back(tensor);
+  }
+  inspection.tensors = figures;
+}
+
+MemoryFigures load_figures(const std::string& directory, const std::string& backend) {
+  ProgressLine line("loading " + directory);
+  ModelOptions options;
+  options.backend = backend;
+  options.progress = [&](const LoadProgress& progress) {
+    line.update(static_cast<double>(progress.layers_done), static_cast<double>(progress.layers));
+  };
+  return load_model(directory, options)->memory();
+}
+
+Inspection inspect_model(const Options& options) {
+  Inspection inspection;
+  inspection.source = options.model;
+  const Checkpoint checkpoint = Checkpoint::open(options.model);
+  inspection.model = describe_model(checkpoint.config_text());
+  for (const LayerDescription& layer : inspection.model->layers) {
+    if (layer.moe) add_layer(inspection.specs, layer, options.backend);
+  }
+  inspect_tensors(checkpoint, options.tensors, inspection);
+  if (options.load) inspection.memory = load_figures(options.model, options.backend);
+  return inspection;
+}
+
+Inspection inspect_one_spec(const Options& options) {
+  Inspection inspection;
+  const bool is_config = !options.config.empty();
+  inspection.source = is_config ? options.config : options.spec;
+  const std::string text = read_text(inspection.source);
+  const MoeSpec spec = is_config ? spec_from_config(text) : parse_spec(text);
+  validate(spec);
+  inspection.specs.push_back(inspect_spec(spec, options.backend));
+  return inspection;
+}
+
+int run_inspect(const Options& options) {
+  if (options.model.empty() && (options.tensors || options.load)) {
+    fail(ErrorKind::user, "--tensors and --load need a model's directory");
+  }
+  const Inspection inspection =
+      options.model.empty() ? inspect_one_spec(options) : inspect_model(options);
+  if (!options.json.empty()) write_json(options.json, report_json(inspection));
+  if (options.json != "-") fmt::print("{}", report_text(inspection));
+  return inspection.every_layer_has_a_backend() ? kOk : kFoundProblem;
+}
+
+}  // namespace
+
+Run declare_inspect(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  auto* source = app.add_option_group("source", "one of");
+  source->add_option("DIR", options->model, "A model's directory");
+  source->add_option("--spec", options->spec, "A spec, JSON");
+  source->add_option("--config", options->config, "A model's config.json");
+  source->require_option(1);
+  app.add_option("--backend", options->backend, "Force this backend");
+  app.add_flag("--tensors", options->tensors, "List every tensor of the checkpoint");
+  app.add_flag("--load", options->load, "Pack the weights and show the memory that they take");
+  app.add_option("--json", options->json, "Write everything here; - is stdout");
+  app.footer(kFooter);
+  return [options] { return run_inspect(*options); };
+}
+
+}  // namespace sluice::cli

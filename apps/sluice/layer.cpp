@@ -1,0 +1,158 @@
+// sluice layer: one MoE layer on given tensors.
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sluice/layer.hpp>
+
+#include "base/fail.hpp"
+#include "layer_tensors.hpp"
+#include "output/json_file.hpp"
+#include "output/table.hpp"
+#include "verb.hpp"
+
+namespace sluice::cli {
+namespace {
+
+constexpr const char* kFooter =
+    R"(Tensors in W (experts stacked; [E, I, H] and [S, H] if the activation is not gated):
+  gate_up_proj [E, 2I, H]   down_proj [E, H, I]   in the spec's weight_format; F32 is rounded to it
+  e_score_correction_bias [E]   router_bias [E]   gate_up_bias [E, 2I]   down_bias [E, H]
+  shared.gate_up_proj [2S, H]   shared.down_proj [H, S]   shared_expert_gate [H]
+  router.weight [E, H]      only if X gives neither logits nor ids
+Tensors in X:  hidden_states [T, H], and one of
+  router_logits [T, E]      or   topk_ids [T, K] with topk_weights [T, K]      or neither
+Tensors in Y:  output [T, H], topk_ids [T, K] I32, topk_weights [T, K] F32
+
+Example: is the answer of this layer the same on two backends?
+  echo '{"router": {"num_experts": 8, "top_k": 2, "routing_method": "DeepSeekV3",
+         "routed_scaling_factor": 2.5},
+         "experts": {"hidden_size": 64, "intermediate_size": 128}}' > S.json
+  sluice layer --spec S.json --weights W.safetensors --input X.safetensors \
+               --backend reference --out reference.safetensors
+  sluice layer --spec S.json --weights W.safetensors --input X.safetensors \
+               --backend cpu --out cpu.safetensors)";
+
+struct Options {
+  std::string spec;
+  std::string weights;
+  std::string input;
+  std::string backend;
+  std::string out;
+  std::string json;
+  int threads = 0;
+};
+
+struct OutputBuffers {
+  OutputBuffers(const MoeSpec& spec, std::int64_t tokens, DType dtype)
+      : output_shape{tokens, spec.experts.hidden_size},
+        routing_shape{tokens, spec.router.top_k},
+        dtype(dtype),
+        // One byte more than nothing, so that T = 0 has an address too.
+        output(static_cast<std::size_t>(output_shape.elements() * bits(dtype) / 8 + 1)),
+        ids(static_cast<std::size_t>(routing_shape.elements() + 1)),
+        weights(static_cast<std::size_t>(routing_shape.elements() + 1)) {}
+
+  ForwardOutput views() {
+    return {{output.data(), dtype, output_shape, {}},
+            {ids.data(), DType::i32, routing_shape, {}},
+            {weights.data(), DType::f32, routing_shape, {}}};
+  }
+
+  Shape output_shape;
+  Shape routing_shape;
+  DType dtype;
+  AlignedBuffer output;
+  std::vector<std::int32_t> ids;
+  std::vector<float> weights;
+};
+
+const char* entry_name(const ForwardInput& input) {
+  if (input.router_logits) return "hidden_states + router_logits";
+  return input.topk_ids ? "hidden_states + topk_ids + topk_weights"
+                        : "hidden_states + router.weight";
+}
+
+int run_layer(const Options& options) {
+  const MoeSpec spec = parse_spec(read_text(options.spec));
+  validate(spec);
+  const LayerInput input(options.input);
+  LayerOptions layer_options;
+  layer_options.backend = options.backend;
+  layer_options.load.executor = make_executor(options.threads);
+  MoeLayer layer = [&] {
+    const LayerWeights file(options.weights, spec);
+    return MoeLayer(spec, file.weights(), layer_options);
+  }();
+
+  const TensorView& hidden = input.tensors.hidden_states;
+  if (hidden.shape.rank() != 2) {
+    fail(ErrorKind::user, "hidden_states has shape {}; the layer needs [tokens, {}]",
+         to_string(hidden.shape), spec.experts.hidden_size);
+  }
+  const std::int64_t tokens = hidden.shape[0];
+  OutputBuffers buffers(spec, tokens, layer.output_dtype(hidden.dtype));
+  const ForwardOutput output = buffers.views();
+  const auto start = std::chrono::steady_clock::now();
+  layer.forward(input.tensors, output);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const NamedTensor named[] = {{"output", output.output},
+                               {"topk_ids", output.topk_ids},
+                               {"topk_weights", output.topk_weights}};
+  write_safetensors(
+      options.out, named,
+      {{"backend", std::string(layer.backend().name())}, {"variant", layer.variant()}});
+
+  if (!input.unread.empty()) {
+    fmt::print(stderr, "sluice: note: not read from {}: {}\n", options.input,
+               fmt::join(input.unread, ", "));
+  }
+  if (!options.json.empty()) {
+    write_json(options.json, {{"spec", nlohmann::ordered_json::parse(print_spec(spec))},
+                              {"backend", layer.backend().name()},
+                              {"variant", layer.variant()},
+                              {"entry", entry_name(input.tensors)},
+                              {"tokens", tokens},
+                              {"output_dtype", to_string(buffers.dtype)},
+                              {"seconds", seconds},
+                              {"weight_bytes", layer.weight_bytes()},
+                              {"workspace_bytes", layer.workspace_bytes(tokens)},
+                              {"out", options.out}});
+  }
+  if (options.json == "-") return kOk;
+  Table table({{"what"}, {"value"}});
+  table.add({"backend", std::string(layer.backend().name())});
+  table.add({"variant", layer.variant()});
+  table.add({"entry", entry_name(input.tensors)});
+  table.add({"tokens", fmt::format("{}", tokens)});
+  table.add(
+      {"output", fmt::format("{} {}", to_string(buffers.output_shape), to_string(buffers.dtype))});
+  table.add({"time", fmt::format("{:.3f} ms", seconds * 1e3)});
+  table.add({"packed weights", human_bytes(static_cast<double>(layer.weight_bytes()))});
+  table.add({"workspace", human_bytes(static_cast<double>(layer.workspace_bytes(tokens)))});
+  table.add({"written to", options.out});
+  fmt::print("{}", table.text());
+  return kOk;
+}
+
+}  // namespace
+
+Run declare_layer(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("--spec", options->spec, "The layer's spec, JSON")->required();
+  app.add_option("--weights", options->weights, "W: the layer's weights, safetensors")->required();
+  app.add_option("--input", options->input, "X: the tokens, safetensors")->required();
+  app.add_option("--out", options->out, "Y: where the result goes, safetensors")->required();
+  app.add_option("--backend", options->backend,
+                 "Use this backend or fail; without it the first that honours every field");
+  app.add_option("--json", options->json, "Write what ran and its figures here; - is stdout");
+  app.add_option("--threads", options->threads, "Worker threads; 0: one per core")
+      ->check(CLI::NonNegativeNumber);
+  app.footer(kFooter);
+  return [options] { return run_layer(*options); };
+}
+
+}  // namespace sluice::cli

@@ -1,0 +1,80 @@
+// sluice: the command line. One file per verb; this is the list of them.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <iostream>
+#include <iterator>
+#include <new>
+#include <sluice/error.hpp>
+#include <string>
+#include <vector>
+
+#include "verb.hpp"
+
+namespace sluice::cli {
+namespace {
+
+constexpr Verb kVerbs[] = {
+    {"layer", "Run one MoE layer on given tensors", declare_layer},
+};
+
+constexpr const char* kFooter =
+    "Exit status: 0 done, 1 a problem was found (a failed audit, …), 2 bad usage or input.\n"
+    "`sluice VERB --help` explains a verb and shows an example.";
+
+int report(const char* kind, const std::string& message) {
+  std::cout.flush();
+  std::fflush(stdout);
+  fmt::print(stderr, "sluice: error: {} ({})\n", message, kind);
+  return kBadInput;
+}
+
+int run_verb(const Run& run) {
+  try {
+    const int code = run();
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+      return report("user", "cannot write to standard output");
+    }
+    return code;
+  } catch (const Error& error) {
+    return report(to_string(error.kind()), error.what());
+  } catch (const std::bad_alloc&) {
+    return report("device", "out of memory");
+  } catch (const std::exception& error) {
+    return report("internal", error.what());
+  }
+}
+
+int main_of(int argc, char** argv) {
+  CLI::App app{
+      "Sluice: the Mixture-of-Experts layer in which no parameter is lost.\n"
+      "Every backend applies a field of the layer's spec exactly once, or refuses it by name.",
+      "sluice"};
+  app.set_version_flag("--version", "sluice " SLUICE_VERSION);
+  app.require_subcommand(1);
+  app.footer(kFooter);
+  std::vector<Run> runs;
+  std::vector<CLI::App*> commands;
+  for (const Verb& verb : kVerbs) {
+    commands.push_back(app.add_subcommand(verb.name, verb.summary));
+    runs.push_back(verb.declare(*commands.back()));
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // --help and --version arrive here too, with exit code 0.
+    if (error.get_exit_code() == 0) return app.exit(error);
+    return report("usage", error.what());
+  }
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    if (commands[i]->parsed()) return run_verb(runs[i]);
+  }
+  return kBadInput;
+}
+
+}  // namespace
+}  // namespace sluice::cli
+
+int main(int argc, char** argv) { return sluice::cli::main_of(argc, argv); }
