@@ -8,7 +8,13 @@
 
 namespace sluice {
 
-inline bool no_perturbation(MoeSpec&, std::uint64_t) { return false; }
+bool is_valid(const MoeSpec& spec);
+
+// Sizes have no neutral value to move away from.
+inline bool perturb_num_experts(MoeSpec&, std::uint64_t) { return false; }
+inline bool perturb_top_k(MoeSpec&, std::uint64_t) { return false; }
+inline bool perturb_hidden_size(MoeSpec&, std::uint64_t) { return false; }
+inline bool perturb_intermediate_size(MoeSpec&, std::uint64_t) { return false; }
 
 bool perturb_score_func(MoeSpec& spec, std::uint64_t seed);
 bool perturb_score_order(MoeSpec& spec, std::uint64_t seed);

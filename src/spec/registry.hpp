@@ -38,14 +38,25 @@ struct Row {
   }
 };
 
-template <auto Group, auto Member>
+using Perturbation = bool (*)(MoeSpec&, std::uint64_t);
+
+// A perturbation proposes; the spec as a whole decides. So fields can be piled up in any order.
+template <Perturbation Propose>
+bool perturb_validly(MoeSpec& spec, std::uint64_t seed) {
+  MoeSpec moved = spec;
+  if (!Propose(moved, seed) || !is_valid(moved)) return false;
+  spec = std::move(moved);
+  return true;
+}
+
+template <auto Group, auto Member, Perturbation Propose>
 constexpr Row<Group, Member> row(std::string_view name, FieldKind kind, std::string_view neutral,
-                                 std::string_view meaning, bool (*perturb)(MoeSpec&, std::uint64_t),
+                                 std::string_view meaning,
                                  bool (*is_neutral)(const MoeSpec&) = nullptr) {
   using R = Row<Group, Member>;
   return {{name, name.substr(name.find('.') + 1), kind, neutral, meaning,
-           is_neutral != nullptr ? is_neutral : &R::is_default, &R::reset, perturb, &R::value,
-           &R::equal}};
+           is_neutral != nullptr ? is_neutral : &R::is_default, &R::reset,
+           &perturb_validly<Propose>, &R::value, &R::equal}};
 }
 
 // Neutral in more than one spelling.
@@ -60,114 +71,87 @@ inline bool has_default_shared_width(const MoeSpec& spec) {
 }
 inline bool size_is_never_neutral(const MoeSpec&) { return false; }
 
-#define SLUICE_ROUTER(member) row<&MoeSpec::router, &RouterSpec::member>
-#define SLUICE_EXPERTS(member) row<&MoeSpec::experts, &ExpertSpec::member>
-#define SLUICE_LAYER(member) row<&MoeSpec::layer, &LayerSpec::member>
+#define SLUICE_ROUTER(member) row<&MoeSpec::router, &RouterSpec::member, perturb_##member>
+#define SLUICE_EXPERTS(member) row<&MoeSpec::experts, &ExpertSpec::member, perturb_##member>
+#define SLUICE_LAYER(member) row<&MoeSpec::layer, &LayerSpec::member, perturb_##member>
 
 inline constexpr std::tuple kRegistry{
     SLUICE_ROUTER(num_experts)("router.num_experts", FieldKind::size, "–",
-                               "E: experts over all ranks", no_perturbation, size_is_never_neutral),
+                               "E: experts over all ranks", size_is_never_neutral),
     SLUICE_ROUTER(top_k)("router.top_k", FieldKind::size, "–", "K: experts chosen per token",
-                         no_perturbation, size_is_never_neutral),
+                         size_is_never_neutral),
     SLUICE_ROUTER(score_func)("router.score_func", FieldKind::choice, "softmax",
-                              "turns router logits into scores", perturb_score_func),
+                              "turns router logits into scores"),
     SLUICE_ROUTER(score_order)("router.score_order", FieldKind::choice, "before_topk",
-                               "after_topk: choose on raw logits, score only the chosen",
-                               perturb_score_order),
+                               "after_topk: choose on raw logits, score only the chosen"),
     SLUICE_ROUTER(router_bias)("router.router_bias", FieldKind::tensor_flag, "false",
-                               "bias [E] of the router's linear layer, part of the logits",
-                               perturb_router_bias),
+                               "bias [E] of the router's linear layer, part of the logits"),
     SLUICE_ROUTER(e_score_correction_bias)("router.e_score_correction_bias", FieldKind::tensor_flag,
-                                           "false", "bias [E] added to scores for choosing only",
-                                           perturb_e_score_correction_bias),
+                                           "false", "bias [E] added to scores for choosing only"),
     SLUICE_ROUTER(weights_from_biased_scores)(
         "router.weights_from_biased_scores", FieldKind::flag, "false",
-        "weights gather the biased scores (Moonshot's released code)",
-        perturb_weights_from_biased_scores),
+        "weights gather the biased scores (Moonshot's released code)"),
     SLUICE_ROUTER(n_group)("router.n_group", FieldKind::integer, "1",
-                           "equal groups that the experts are split into", perturb_n_group),
+                           "equal groups that the experts are split into"),
     SLUICE_ROUTER(topk_group)("router.topk_group", FieldKind::integer, "1",
-                              "best groups kept; experts are chosen inside them",
-                              perturb_topk_group),
+                              "best groups kept; experts are chosen inside them"),
     SLUICE_ROUTER(group_score)("router.group_score", FieldKind::choice, "sum_of_top2",
-                               "ranks groups by their two best biased scores, or by the best",
-                               perturb_group_score),
+                               "ranks groups by their two best biased scores, or by the best"),
     SLUICE_ROUTER(norm_topk_prob)("router.norm_topk_prob", FieldKind::flag, "false",
-                                  "divide the K weights by their sum (not when K = 1)",
-                                  perturb_norm_topk_prob),
-    SLUICE_ROUTER(norm_eps)("router.norm_eps", FieldKind::real, "0", "epsilon of that division",
-                            perturb_norm_eps),
+                                  "divide the K weights by their sum (not when K = 1)"),
+    SLUICE_ROUTER(norm_eps)("router.norm_eps", FieldKind::real, "0", "epsilon of that division"),
     SLUICE_ROUTER(norm_rule)("router.norm_rule", FieldKind::choice, "add",
-                             "add: w/(sum+eps); clamp: w/max(sum,eps)", perturb_norm_rule),
+                             "add: w/(sum+eps); clamp: w/max(sum,eps)"),
     SLUICE_ROUTER(routed_scaling_factor)("router.routed_scaling_factor", FieldKind::real, "1",
-                                         "multiplies the routed part, never the shared experts",
-                                         perturb_routed_scaling_factor),
+                                         "multiplies the routed part, never the shared experts"),
     SLUICE_ROUTER(apply_routed_scale_to_output)(
         "router.apply_routed_scale_to_output", FieldKind::flag, "false",
-        "the factor multiplies the combined routed output, not the weights",
-        perturb_apply_routed_scale_to_output),
+        "the factor multiplies the combined routed output, not the weights"),
     SLUICE_ROUTER(apply_router_weight_on_input)(
         "router.apply_router_weight_on_input", FieldKind::flag, "false",
-        "the weight multiplies the expert's input (K = 1 only)",
-        perturb_apply_router_weight_on_input),
+        "the weight multiplies the expert's input (K = 1 only)"),
     SLUICE_ROUTER(router_logits_dtype)("router.router_logits_dtype", FieldKind::choice, "f32",
-                                       "precision of the logits that the choice sees",
-                                       perturb_router_logits_dtype),
+                                       "precision of the logits that the choice sees"),
 
     SLUICE_EXPERTS(hidden_size)("experts.hidden_size", FieldKind::size, "–", "H: width of a token",
-                                no_perturbation, size_is_never_neutral),
+                                size_is_never_neutral),
     SLUICE_EXPERTS(intermediate_size)("experts.intermediate_size", FieldKind::size, "–",
-                                      "I: width of an expert", no_perturbation,
-                                      size_is_never_neutral),
+                                      "I: width of an expert", size_is_never_neutral),
     SLUICE_EXPERTS(activation)("experts.activation", FieldKind::choice, "swiglu",
-                               "gated: act(gate) * up; the others have no gate",
-                               perturb_activation),
+                               "gated: act(gate) * up; the others have no gate"),
     SLUICE_EXPERTS(swiglu_alpha)("experts.swiglu_alpha", FieldKind::real, "1",
-                                 "gate' * sigmoid(alpha * gate')", perturb_swiglu_alpha),
-    SLUICE_EXPERTS(swiglu_beta)("experts.swiglu_beta", FieldKind::real, "0", "up' + beta",
-                                perturb_swiglu_beta),
+                                 "gate' * sigmoid(alpha * gate')"),
+    SLUICE_EXPERTS(swiglu_beta)("experts.swiglu_beta", FieldKind::real, "0", "up' + beta"),
     SLUICE_EXPERTS(swiglu_limit)("experts.swiglu_limit", FieldKind::real, "inf",
-                                 "gate' = min(gate, limit), up' = clamp(up, ±limit)",
-                                 perturb_swiglu_limit),
+                                 "gate' = min(gate, limit), up' = clamp(up, ±limit)"),
     SLUICE_EXPERTS(gate_up_bias)("experts.gate_up_bias", FieldKind::tensor_flag, "false",
-                                 "bias [E, 2I] of GEMM 1, rows in gate_up_order",
-                                 perturb_gate_up_bias),
+                                 "bias [E, 2I] of GEMM 1, rows in gate_up_order"),
     SLUICE_EXPERTS(down_bias)("experts.down_bias", FieldKind::tensor_flag, "false",
-                              "bias [E, H] of GEMM 2, weighted by the slot's weight, once",
-                              perturb_down_bias),
+                              "bias [E, H] of GEMM 2, weighted by the slot's weight, once"),
     SLUICE_EXPERTS(gate_up_order)("experts.gate_up_order", FieldKind::choice, "gate_up",
-                                  "row order of GEMM 1 in the checkpoint", perturb_gate_up_order),
+                                  "row order of GEMM 1 in the checkpoint"),
     SLUICE_EXPERTS(weight_format)("experts.weight_format", FieldKind::choice, "bf16",
-                                  "encoding of the experts' weights", perturb_weight_format),
+                                  "encoding of the experts' weights"),
     SLUICE_EXPERTS(activation_format)("experts.activation_format", FieldKind::choice, "bf16",
-                                      "what the inputs of both GEMMs are rounded to",
-                                      perturb_activation_format),
+                                      "what the inputs of both GEMMs are rounded to"),
 
     SLUICE_LAYER(num_shared_experts)("layer.num_shared_experts", FieldKind::integer, "0",
-                                     "dense experts added to the routed output, unscaled",
-                                     perturb_num_shared_experts),
+                                     "dense experts added to the routed output, unscaled"),
     SLUICE_LAYER(shared_intermediate_size)(
         "layer.shared_intermediate_size", FieldKind::integer, "num_shared_experts * I",
-        "width of the shared block over all shared experts", perturb_shared_intermediate_size,
-        has_default_shared_width),
+        "width of the shared block over all shared experts", has_default_shared_width),
     SLUICE_LAYER(shared_expert_gate)("layer.shared_expert_gate", FieldKind::tensor_flag, "false",
-                                     "w [H]: sigmoid(w.x) multiplies the shared output",
-                                     perturb_shared_expert_gate),
+                                     "w [H]: sigmoid(w.x) multiplies the shared output"),
     SLUICE_LAYER(local_expert_offset)("layer.local_expert_offset", FieldKind::integer, "0",
-                                      "first global expert that this rank computes",
-                                      perturb_local_expert_offset),
+                                      "first global expert that this rank computes"),
     SLUICE_LAYER(num_local_experts)("layer.num_local_experts", FieldKind::integer, "E",
-                                    "experts that this rank computes", perturb_num_local_experts,
-                                    holds_all_experts),
+                                    "experts that this rank computes", holds_all_experts),
     SLUICE_LAYER(expert_map)("layer.expert_map", FieldKind::list, "none",
-                             "global expert -> local or -1, in place of offset and count",
-                             perturb_expert_map),
-    SLUICE_LAYER(tp_rank)("layer.tp_rank", FieldKind::integer, "0", "this rank's slice of I",
-                          perturb_tp_rank),
-    SLUICE_LAYER(tp_size)("layer.tp_size", FieldKind::integer, "1", "ranks that I is split over",
-                          perturb_tp_size),
+                             "global expert -> local or -1, in place of offset and count"),
+    SLUICE_LAYER(tp_rank)("layer.tp_rank", FieldKind::integer, "0", "this rank's slice of I"),
+    SLUICE_LAYER(tp_size)("layer.tp_size", FieldKind::integer, "1", "ranks that I is split over"),
     SLUICE_LAYER(output_dtype)("layer.output_dtype", FieldKind::choice, "as_input",
-                               "dtype of the output", perturb_output_dtype),
+                               "dtype of the output"),
 };
 
 #undef SLUICE_ROUTER

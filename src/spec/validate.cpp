@@ -5,6 +5,7 @@
 #include "base/checked.hpp"
 #include "base/fail.hpp"
 #include "spec/choices.hpp"
+#include "spec/perturb.hpp"
 
 namespace sluice {
 namespace {
@@ -184,6 +185,15 @@ void validate(const MoeSpec& spec) {
   check_slices(spec, findings);
   check_local_experts(spec, findings);
   findings.raise();
+}
+
+bool is_valid(const MoeSpec& spec) {
+  try {
+    validate(spec);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 bool is_gated(Activation activation) {
