@@ -2,6 +2,8 @@
 #   sluice_module(routing SOURCES plan.cpp choice.cpp DEPS spec)
 # One test executable = one idea; it is registered with CTest case by case.
 #   sluice_test(routing_choice SOURCES choice_test.cpp DEPS routing)
+# THREADS marks tests whose code runs on several threads: the tsan preset builds just these (target
+# tsan_tests, label threads).
 
 function(sluice_module name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPS;PRIVATE_LIBS" ${ARGN})
@@ -22,8 +24,13 @@ function(sluice_test name)
   if(NOT SLUICE_BUILD_TESTS)
     return()
   endif()
-  cmake_parse_arguments(arg "" "" "SOURCES;DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(arg "THREADS" "" "SOURCES;DEPS;LIBS" ${ARGN})
   add_executable(${name}_test ${arg_SOURCES})
+  set(label "")
+  if(arg_THREADS)
+    set(label LABELS threads)
+    add_dependencies(tsan_tests ${name}_test)
+  endif()
   target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
   foreach(dep IN LISTS arg_DEPS)
     target_link_libraries(${name}_test PRIVATE sluice_${dep})
@@ -34,5 +41,5 @@ function(sluice_test name)
     SLUICE_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data"
     SLUICE_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     SLUICE_BINARY_DIR="${PROJECT_BINARY_DIR}")
-  gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600)
+  gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600 ${label})
 endfunction()
