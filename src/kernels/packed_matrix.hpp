@@ -76,6 +76,8 @@ class PackedMatrix {
   bool empty() const { return view_.data == nullptr; }
   std::int64_t rows() const { return view_.rows; }
   std::int64_t cols() const { return view_.cols; }
+  // Rows of the gate for a matrix made by gate_up(), else 0.
+  std::int64_t gate_rows() const { return gate_rows_; }
   PackedFormat format() const { return view_.format; }
   std::size_t bytes() const { return storage_.size(); }
   const PackedView& view() const { return view_; }
@@ -85,6 +87,7 @@ class PackedMatrix {
                Executor& executor);
   AlignedBuffer storage_;
   PackedView view_;
+  std::int64_t gate_rows_ = 0;
 };
 
 // The format that keeps every bit of a plain float dtype. Throws Error(unsupported) for others.

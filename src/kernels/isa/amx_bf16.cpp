@@ -1,0 +1,148 @@
+// AMX: tdpbf16ps multiplies a tile of 16 tokens x 32 columns by one of 32 columns x 16 rows, which
+// is 1024 contiguous bytes of a panel. Compiled with its flags: intrinsics and internal linkage
+// only.
+#include <immintrin.h>
+
+#include "kernels/isa/isa_files.hpp"
+
+namespace sluice {
+namespace {
+
+constexpr long kTileColumns = 32;
+constexpr long kTileBytes = 1024;
+constexpr long kRowBytes = 64;
+
+struct alignas(64) TileConfig {
+  unsigned char palette = 1;
+  unsigned char start_row = 0;
+  unsigned char reserved[14] = {};
+  unsigned short row_bytes[16] = {};
+  unsigned char rows[16] = {};
+};
+
+// Registers: sums 0 and 1 (first tokens, two panels), 2 and 3 (second tokens), x 4 and 5,
+// weights 6 and 7. Tiles of x and sums have as many rows as there are tokens, so that nothing
+// beyond the caller's rows is read or written.
+void configure(long first_tokens, long second_tokens) {
+  TileConfig config;
+  const long rows[8] = {first_tokens,
+                        first_tokens,
+                        second_tokens,
+                        second_tokens,
+                        first_tokens,
+                        second_tokens,
+                        16,
+                        16};
+  for (int tile = 0; tile < 8; ++tile) {
+    if (rows[tile] == 0) continue;
+    config.row_bytes[tile] = kRowBytes;
+    config.rows[tile] = static_cast<unsigned char>(rows[tile]);
+  }
+  _tile_loadconfig(&config);
+}
+
+// What is left of the columns when they are no multiple of 32, padded with zeros: reading on would
+// multiply the neighbour's weights, and 0 * inf is not 0.
+struct alignas(64) Tail {
+  char x[32 * kRowBytes];
+  char w[2][kTileBytes];
+
+  void fill(const char* x_from, long x_stride, long tokens, const char* w_from, long w_stride,
+            long panels, long columns) {
+    __builtin_memset(x, 0, sizeof x);
+    for (long t = 0; t < tokens; ++t) {
+      __builtin_memcpy(x + t * kRowBytes, x_from + t * x_stride,
+                       static_cast<unsigned long>(columns) * 2);
+    }
+    __builtin_memset(w, 0, sizeof w);
+    const long pairs = (columns + 1) / 2;
+    for (long p = 0; p < panels; ++p) {
+      __builtin_memcpy(w[p], w_from + p * w_stride, static_cast<unsigned long>(pairs) * kRowBytes);
+    }
+  }
+};
+
+template <bool second, int panels>
+inline __attribute__((always_inline)) void multiply(const char* x, long x_stride, long first_tokens,
+                                                    const char* w, long w_stride) {
+  _tile_loadd(6, w, kRowBytes);
+  _tile_loadd(4, x, x_stride);
+  _tile_dpbf16ps(0, 4, 6);
+  if constexpr (panels == 2) {
+    _tile_loadd(7, w + w_stride, kRowBytes);
+    _tile_dpbf16ps(1, 4, 7);
+  }
+  if constexpr (second) {
+    _tile_loadd(5, x + first_tokens * x_stride, x_stride);
+    _tile_dpbf16ps(2, 5, 6);
+    if constexpr (panels == 2) _tile_dpbf16ps(3, 5, 7);
+  }
+}
+
+template <bool second, int panels>
+void tile(const PanelJob& job, long token, long panel, long first_tokens, long second_tokens) {
+  const char* x = static_cast<const char*>(job.x) + token * job.x_stride;
+  const char* w = static_cast<const char*>(job.w) + panel * job.w_stride;
+  _tile_zero(0);
+  if constexpr (panels == 2) _tile_zero(1);
+  if constexpr (second) _tile_zero(2);
+  if constexpr (second && panels == 2) _tile_zero(3);
+  long k = 0;
+  for (; k + kTileColumns <= job.cols; k += kTileColumns) {
+    multiply<second, panels>(x, job.x_stride, first_tokens, w, job.w_stride);
+    x += kRowBytes;
+    w += kTileBytes;
+  }
+  if (k < job.cols) {
+    Tail tail;
+    tail.fill(x, job.x_stride, first_tokens + second_tokens, w, job.w_stride, panels, job.cols - k);
+    multiply<second, panels>(tail.x, kRowBytes, first_tokens, tail.w[0], kTileBytes);
+  }
+  float* c = job.c + token * job.c_stride + panel * 16;
+  const long c_bytes = job.c_stride * 4;
+  _tile_stored(0, c, c_bytes);
+  if constexpr (panels == 2) _tile_stored(1, c + 16, c_bytes);
+  if constexpr (second) {
+    float* c_second = c + first_tokens * job.c_stride;
+    _tile_stored(2, c_second, c_bytes);
+    if constexpr (panels == 2) _tile_stored(3, c_second + 16, c_bytes);
+  }
+}
+
+template <int panels>
+void tokens_by_panels(const PanelJob& job, long token, long tokens, long panel) {
+  const long first = tokens > 16 ? (tokens + 1) / 2 : tokens;
+  const long second = tokens - first;
+  if (second > 0) {
+    tile<true, panels>(job, token, panel, first, second);
+  } else {
+    tile<false, panels>(job, token, panel, first, 0);
+  }
+}
+
+// Tokens in nearly equal blocks of at most 32; the shape of the tiles changes at most once or twice
+// per job.
+void amx_panels(const PanelJob& job) {
+  const long blocks = (job.tokens + 31) / 32;
+  long configured = 0;
+  long token = 0;
+  for (long block = 0; block < blocks; ++block) {
+    const long end = job.tokens * (block + 1) / blocks;
+    const long tokens = end - token;
+    if (tokens != configured) {
+      configure(tokens > 16 ? (tokens + 1) / 2 : tokens, tokens > 16 ? tokens / 2 : 0);
+      configured = tokens;
+    }
+    long panel = 0;
+    for (; panel + 2 <= job.panels; panel += 2) tokens_by_panels<2>(job, token, tokens, panel);
+    if (panel < job.panels) tokens_by_panels<1>(job, token, tokens, panel);
+    token = end;
+  }
+  if (blocks > 0) _tile_release();
+}
+
+}  // namespace
+
+extern const PanelKernel kAmxBf16Panels = amx_panels;
+
+}  // namespace sluice

@@ -1,0 +1,59 @@
+// AVX-512 F, BW, DQ and VL. Compiled with their flags: intrinsics and internal linkage only.
+#include <immintrin.h>
+
+#include "kernels/isa/isa_files.hpp"
+
+namespace sluice {
+namespace {
+
+float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+
+void widen_f16(const unsigned short* from, float* to) {
+  _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
+}
+
+void narrow_f16(const float* from, unsigned short* to) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                      _mm512_cvtps_ph(_mm512_loadu_ps(from), _MM_FROUND_TO_NEAREST_INT));
+}
+
+struct Avx512 {
+  using Panel = __m512;
+  using Weights = Panel;
+  using Scalar = __m512;
+  // 12 tokens x 2 panels of sums and 4 registers of weights leave 4 of the 32 for broadcasts.
+  static constexpr int kTokens = 12;
+
+  static Panel zero() { return _mm512_setzero_ps(); }
+  static Scalar broadcast(float x) { return _mm512_set1_ps(x); }
+  static Panel fma(Panel sum, Scalar x, Panel w) { return _mm512_fmadd_ps(x, w, sum); }
+  static void store(float* to, Panel panel) { _mm512_storeu_ps(to, panel); }
+  static Panel f32(const char* w) { return _mm512_loadu_ps(w); }
+  static Panel f16(const char* w) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
+  }
+  static Panel even(const char* w) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(w), 16));
+  }
+  static Panel odd(const char* w) {
+    const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(w), upper));
+  }
+};
+
+#include "kernels/isa/elementwise.inl"
+#include "kernels/isa/panel_fma.inl"
+
+}  // namespace
+
+extern const Isa kAvx512Isa{"avx512",
+                            fma_panels<Avx512, XFloat, WFloat>,
+                            fma_panels<Avx512, XFloat, WBf16>,
+                            fma_panels<Avx512, XFloat, WHalf>,
+                            fma_panels<Avx512, XBf16, WBf16>,
+                            false,
+                            activate,
+                            convert,
+                            accumulate};
+
+}  // namespace sluice

@@ -1,0 +1,32 @@
+// vdpbf16ps: two bf16 products per fp32 lane. Compiled with its flags: intrinsics and internal
+// linkage only. x and weights are taken as pairs of columns, which is how panels are packed.
+#include <immintrin.h>
+
+#include "kernels/isa/isa_files.hpp"
+
+namespace sluice {
+namespace {
+
+struct Avx512Bf16 {
+  using Panel = __m512;
+  using Weights = __m512i;
+  using Scalar = __m512i;
+  // 12 tokens x 2 panels of sums, 2 of weights; the broadcast is part of the instruction.
+  static constexpr int kTokens = 12;
+
+  static Panel zero() { return _mm512_setzero_ps(); }
+  static Scalar broadcast(int pair) { return _mm512_set1_epi32(pair); }
+  static Weights pair(const char* w) { return _mm512_loadu_si512(w); }
+  static Panel fma(Panel sum, Scalar x, Weights w) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)w);
+  }
+  static void store(float* to, Panel panel) { _mm512_storeu_ps(to, panel); }
+};
+
+#include "kernels/isa/panel_fma.inl"
+
+}  // namespace
+
+extern const PanelKernel kAvx512Bf16Panels = fma_panels<Avx512Bf16, XPair, WPair>;
+
+}  // namespace sluice

@@ -1,0 +1,87 @@
+#include "kernels/isa_list.hpp"
+
+#include <fmt/ranges.h>
+
+#include <string>
+#include <vector>
+
+#include "base/environment.hpp"
+#include "base/fail.hpp"
+#include "kernels/cpu_features.hpp"
+#include "kernels/isa/isa_files.hpp"
+
+namespace sluice {
+namespace {
+
+struct Entry {
+  Isa isa;
+  bool present;
+};
+
+#if defined(__x86_64__)
+Isa with_bf16_panels(const char* name, PanelKernel panels) {
+  Isa isa = kAvx512Isa;
+  isa.name = name;
+  isa.bf16_bf16 = panels;
+  isa.native_bf16 = true;
+  return isa;
+}
+#endif
+
+// Every instruction set of this build, fastest first.
+const std::vector<Entry>& entries() {
+  static const std::vector<Entry> list = {
+#if defined(__x86_64__)
+    {with_bf16_panels("amx_bf16", kAmxBf16Panels), cpu_features().amx_bf16},
+    {with_bf16_panels("avx512_bf16", kAvx512Bf16Panels), cpu_features().avx512_bf16},
+    {kAvx512Isa, cpu_features().avx512},
+    {kAvx2Isa, cpu_features().avx2},
+#endif
+    {kGenericIsa, true},
+  };
+  return list;
+}
+
+std::vector<std::string> names(bool only_present) {
+  std::vector<std::string> names;
+  for (const Entry& entry : entries()) {
+    if (entry.present || !only_present) names.emplace_back(entry.isa.name);
+  }
+  return names;
+}
+
+}  // namespace
+
+std::span<const Isa* const> present_isas() {
+  static const std::vector<const Isa*> list = [] {
+    std::vector<const Isa*> present;
+    for (const Entry& entry : entries()) {
+      if (entry.present) present.push_back(&entry.isa);
+    }
+    return present;
+  }();
+  return list;
+}
+
+const Isa& isa(std::string_view name) {
+  for (const Entry& entry : entries()) {
+    if (entry.isa.name != name) continue;
+    if (entry.present) return entry.isa;
+    fail(ErrorKind::unsupported, "this machine lacks the instruction set \"{}\"; it has {}", name,
+         fmt::join(names(true), ", "));
+  }
+  fail(ErrorKind::user, "unknown instruction set \"{}\"; known are {}; this machine has {}", name,
+       fmt::join(names(false), ", "), fmt::join(names(true), ", "));
+}
+
+const Isa& choose_isa() {
+  const auto forced = environment("SLUICE_ISA");
+  return forced ? isa(*forced) : *present_isas().front();
+}
+
+const Isa& default_isa() {
+  static const Isa& chosen = choose_isa();
+  return chosen;
+}
+
+}  // namespace sluice
