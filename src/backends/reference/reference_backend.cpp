@@ -7,6 +7,7 @@
 #include "backends/reference/routing.hpp"
 #include "backends/reference/unpack_weights.hpp"
 #include "base/element.hpp"
+#include "base/workspace.hpp"
 
 namespace sluice {
 namespace {
@@ -15,40 +16,33 @@ using reference::ExpertWeights;
 using reference::RouterTensors;
 using reference::RoutingScratch;
 
-// One worker's scratch, carved from the workspace: a token at a time needs no more.
+// One worker's scratch: a token at a time needs no more.
 struct TokenScratch {
-  std::span<double> logits, scores, choice, group_scores, weights, input, hidden, expert_out,
-      routed, shared;
-  std::span<std::int64_t> order, ids;
+  std::span<double> logits, scores, choice;             // [E]
+  std::span<std::int64_t> order;                        // [E]
+  std::span<double> group_scores;                       // [n_group]
+  std::span<std::int64_t> ids;                          // [K]
+  std::span<double> weights;                            // [K]
+  std::span<double> input, expert_out, routed, shared;  // [H]
+  std::span<double> hidden;                             // [I] or the shared width
 
-  static std::size_t doubles(const MoeSpec& spec) {
-    const auto sizes = extents(spec);
-    std::size_t total = 0;
-    for (std::size_t size : sizes) total += size;
-    return total;
+  TokenScratch(const MoeSpec& spec, Workspace& workspace) {
+    const std::int64_t experts = spec.router.num_experts;
+    for (auto* part : {&logits, &scores, &choice}) *part = workspace.take<double>(experts);
+    order = workspace.take<std::int64_t>(experts);
+    group_scores = workspace.take<double>(spec.router.n_group);
+    ids = workspace.take<std::int64_t>(spec.router.top_k);
+    weights = workspace.take<double>(spec.router.top_k);
+    for (auto* part : {&input, &expert_out, &routed, &shared}) {
+      *part = workspace.take<double>(spec.experts.hidden_size);
+    }
+    hidden = workspace.take<double>(std::max(local_width(spec), local_shared_width(spec)));
   }
 
-  TokenScratch(const MoeSpec& spec, double* memory) {
-    const auto sizes = extents(spec);
-    std::size_t next = 0;
-    const auto take = [&]<typename T>(std::span<T>& part) {
-      part = {reinterpret_cast<T*>(memory), sizes[next]};
-      memory += sizes[next++];
-    };
-    take(logits), take(scores), take(choice), take(order), take(group_scores), take(weights);
-    take(ids), take(input), take(hidden), take(expert_out), take(routed), take(shared);
-  }
-
- private:
-  static std::array<std::size_t, 12> extents(const MoeSpec& spec) {
-    const auto experts = static_cast<std::size_t>(spec.router.num_experts);
-    const auto top_k = static_cast<std::size_t>(spec.router.top_k);
-    const auto width = static_cast<std::size_t>(spec.experts.hidden_size);
-    const auto hidden =
-        static_cast<std::size_t>(std::max(local_width(spec), local_shared_width(spec)));
-    return {experts, experts, experts, experts, static_cast<std::size_t>(spec.router.n_group),
-            top_k,   top_k,   width,   hidden,  width,
-            width,   width};
+  static std::size_t bytes(const MoeSpec& spec) {
+    Workspace counted;
+    TokenScratch(spec, counted);
+    return counted.used();
   }
 };
 
@@ -73,8 +67,7 @@ class ReferenceExperts final : public Experts {
         shared_(reference::unpack_shared(spec, weights)) {}
 
   std::size_t workspace_bytes(std::int64_t) const override {
-    return static_cast<std::size_t>(executor_->workers()) * TokenScratch::doubles(spec_) *
-           sizeof(double);
+    return static_cast<std::size_t>(executor_->workers()) * TokenScratch::bytes(spec_);
   }
 
   std::size_t weight_bytes() const override {
@@ -89,9 +82,9 @@ class ReferenceExperts final : public Experts {
     const std::int64_t tokens = input.hidden_states.shape[0];
     const std::int64_t workers = executor_->workers();
     auto work = [&](int worker) {
-      TokenScratch scratch(spec_,
-                           reinterpret_cast<double*>(workspace.data()) +
-                               static_cast<std::size_t>(worker) * TokenScratch::doubles(spec_));
+      Workspace own(workspace.data() +
+                    static_cast<std::size_t>(worker) * TokenScratch::bytes(spec_));
+      TokenScratch scratch(spec_, own);
       for (std::int64_t token = worker; token < tokens; token += workers) {
         forward_token(input, output, token, scratch);
       }
