@@ -1,0 +1,100 @@
+#include "tokenizer/added_tokens.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "tokenizer/regex.hpp"
+#include "tokenizer/utf8.hpp"
+
+namespace sluice::tokenizer {
+namespace {
+
+// Letters, marks, decimal digits, connectors and joiners: \w of Rust's regex crate.
+constexpr std::string_view kWord = R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{200c}\x{200d}])";
+
+bool matches_all(const Regex& regex, std::string_view character) {
+  std::vector<Span> spans;
+  regex.split(character, spans);
+  return spans.size() == 1 && spans[0].matched;
+}
+
+bool is_word(std::string_view character) {
+  static const Regex regex(kWord);
+  return matches_all(regex, character);
+}
+
+bool is_space(std::string_view character) {
+  static const Regex regex(R"(\s)");
+  return matches_all(regex, character);
+}
+
+std::string_view first_character(std::string_view text) {
+  return text.empty() ? text : text.substr(0, utf8_at(text, 0).bytes);
+}
+
+std::string_view last_character(std::string_view text) {
+  std::size_t begin = text.size();
+  while (begin > 0 && (static_cast<unsigned char>(text[--begin]) & 0xC0) == 0x80) {
+  }
+  return text.substr(begin);
+}
+
+}  // namespace
+
+void AddedTokens::add(AddedToken token) {
+  std::vector<std::size_t>& lengths = lengths_[static_cast<unsigned char>(token.match.at(0))];
+  if (std::find(lengths.begin(), lengths.end(), token.match.size()) == lengths.end()) {
+    lengths.push_back(token.match.size());
+    std::sort(lengths.rbegin(), lengths.rend());
+  }
+  std::string key = token.match;
+  tokens_.insert_or_assign(std::move(key), std::move(token));
+}
+
+const AddedToken* AddedTokens::longest_match(std::string_view text) const {
+  for (const std::size_t length : lengths_[static_cast<unsigned char>(text[0])]) {
+    if (length > text.size()) continue;
+    const auto token = tokens_.find(text.substr(0, length));
+    if (token != tokens_.end()) return &token->second;
+  }
+  return nullptr;
+}
+
+std::vector<Piece> AddedTokens::split(std::string_view text, bool recognise_special) const {
+  std::vector<Piece> pieces;
+  std::size_t done = 0;  // where the text after the last token begins
+  for (std::size_t at = 0; at < text.size();) {
+    const AddedToken* token = longest_match(text.substr(at));
+    if (token == nullptr) {
+      ++at;
+      continue;
+    }
+    std::size_t begin = at;
+    std::size_t end = at + token->match.size();
+    at = end;  // matches never overlap, whether they are then taken or not
+    if (token->special && !recognise_special) continue;
+    if (token->single_word && ((begin > 0 && is_word(last_character(text.substr(0, begin)))) ||
+                               (end < text.size() && is_word(first_character(text.substr(end)))))) {
+      continue;
+    }
+    // White space taken by an earlier token stays with it; hence `done` on the left. On the right
+    // a following token may claim what this one stripped, as in Hugging Face's code.
+    if (token->lstrip) {
+      while (begin > done && is_space(last_character(text.substr(0, begin)))) {
+        begin -= last_character(text.substr(0, begin)).size();
+      }
+    }
+    if (token->rstrip) {
+      while (end < text.size() && is_space(first_character(text.substr(end)))) {
+        end += first_character(text.substr(end)).size();
+      }
+    }
+    if (done < begin) pieces.push_back({text.substr(done, begin - done), nullptr});
+    pieces.push_back({text.substr(begin, end - begin), token});
+    done = end;
+  }
+  if (done < text.size()) pieces.push_back({text.substr(done), nullptr});
+  return pieces;
+}
+
+}  // namespace sluice::tokenizer
