@@ -1,0 +1,57 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <sluice/checkpoint.hpp>
+#include <sluice/eval.hpp>
+
+namespace sluice {
+namespace {
+
+// FNV-1a, 64 bits: tells runs apart; no defence against forgery is meant.
+class Fingerprint {
+ public:
+  void add(const void* data, std::size_t bytes) {
+    const auto* next = static_cast<const unsigned char*>(data);
+    for (std::size_t i = 0; i < bytes; ++i) hash_ = (hash_ ^ next[i]) * 0x100000001b3u;
+  }
+  // With its length, so that two texts never merge into another two.
+  void add(std::string_view text) {
+    const std::uint64_t size = text.size();
+    add(&size, sizeof size);
+    add(text.data(), text.size());
+  }
+  std::string text() const { return fmt::format("{:016x}", hash_); }
+
+ private:
+  std::uint64_t hash_ = 0xcbf29ce484222325u;
+};
+
+}  // namespace
+
+std::string fingerprint_model(const std::string& directory) {
+  constexpr std::size_t kSample = 64;
+  const Checkpoint checkpoint = Checkpoint::open(directory);
+  Fingerprint fingerprint;
+  fingerprint.add(checkpoint.config_text());
+  for (const TensorInfo& tensor : checkpoint.tensors()) {
+    fingerprint.add(tensor.name);
+    fingerprint.add(to_string(tensor.dtype));
+    fingerprint.add(to_string(tensor.shape));
+    const auto* bytes = static_cast<const char*>(checkpoint.tensor(tensor.name).data);
+    const std::size_t sample = std::min(kSample, tensor.bytes);
+    fingerprint.add(bytes, sample);
+    fingerprint.add(bytes + tensor.bytes - sample, sample);
+  }
+  return fingerprint.text();
+}
+
+std::string fingerprint_problems(std::span<const Problem> problems) {
+  Fingerprint fingerprint;
+  for (const Problem& problem : problems) {
+    fingerprint.add(problem.question);
+    fingerprint.add(problem.answer);
+  }
+  return fingerprint.text();
+}
+
+}  // namespace sluice

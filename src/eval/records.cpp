@@ -1,0 +1,182 @@
+#include "eval/records.hpp"
+
+#include <fcntl.h>
+#include <fmt/ranges.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <utility>
+
+#include "base/fail.hpp"
+#include "eval/metered_model.hpp"
+#include "eval/record_json.hpp"
+
+namespace sluice {
+namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr int kVersion = 1;
+
+std::string dump_line(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+[[noreturn]] void fail_errno(const std::string& action, const std::string& path) {
+  fail(ErrorKind::user, "cannot {} {}: {}", action, path, std::strerror(errno));
+}
+
+std::string read_all(int file, const std::string& path) {
+  std::string text;
+  char buffer[1 << 16];
+  for (;;) {
+    const ssize_t got = ::read(file, buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail_errno("read", path);
+    if (got == 0) return text;
+    text.append(buffer, static_cast<std::size_t>(got));
+  }
+}
+
+// "batch: 16 in the records, 8 now"
+std::string differences(const Json& recorded, const Json& now) {
+  std::set<std::string> keys;
+  for (const auto& [key, value] : recorded.items()) keys.insert(key);
+  for (const auto& [key, value] : now.items()) keys.insert(key);
+  std::vector<std::string> lines;
+  const auto shown = [](const Json& json, const std::string& key) {
+    return json.contains(key) ? json.at(key).dump() : std::string("nothing");
+  };
+  for (const std::string& key : keys) {
+    if (shown(recorded, key) == shown(now, key)) continue;
+    lines.push_back(
+        fmt::format("{}: {} in the records, {} now", key, shown(recorded, key), shown(now, key)));
+  }
+  return fmt::format("{}", fmt::join(lines, "; "));
+}
+
+}  // namespace
+
+EvalRecords::EvalRecords(const std::string& path, const std::string& settings,
+                         std::vector<std::string> subjects, bool resume)
+    : path_(path), subjects_(std::move(subjects)), times_(subjects_.size()) {
+  open(resume);
+  const std::string text = read_all(file_.descriptor, path_);
+  const std::size_t lines = text.empty() ? 0 : read(text, settings);
+  if (lines == 0) {
+    write(dump_line({{"sluice_eval", kVersion}, {"settings", Json::parse(settings)}}));
+  }
+}
+
+EvalRecords::File::~File() {
+  if (descriptor >= 0) close(descriptor);
+}
+
+void EvalRecords::open(bool resume) {
+  struct stat status {};
+  if (!resume && stat(path_.c_str(), &status) == 0 && status.st_size > 0) {
+    if (std::rename(path_.c_str(), (path_ + ".old").c_str()) != 0) fail_errno("move", path_);
+  }
+  file_.descriptor = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (file_.descriptor < 0) fail_errno("write", path_);
+  if (flock(file_.descriptor, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) fail_errno("lock", path_);
+    fail(ErrorKind::user, "another evaluation is writing {}; give this one its own records", path_);
+  }
+}
+
+std::size_t EvalRecords::read(const std::string& text, const std::string& settings) {
+  // What follows the last line feed was being written when the run stopped.
+  const std::size_t whole = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;
+  std::int64_t number = 0;
+  for (std::size_t begin = 0; begin < whole;) {
+    const std::size_t end = text.find('\n', begin);
+    const std::string line = text.substr(begin, end - begin);
+    begin = end + 1;
+    if (++number > 1) {
+      read_line(number, line);
+      continue;
+    }
+    const Json header = Json::parse(line, nullptr, false);
+    if (!header.is_object() || !header.contains("settings") ||
+        header.value("sluice_eval", Json()) != kVersion) {
+      fail(ErrorKind::user, "{} does not hold records of an evaluation; name another file", path_);
+    }
+    const Json now = Json::parse(settings);
+    if (nlohmann::json(header.at("settings")) != nlohmann::json(now)) {
+      fail(ErrorKind::user, "{} holds records of another evaluation ({}); name another file", path_,
+           differences(header.at("settings"), now));
+    }
+  }
+  if (ftruncate(file_.descriptor, static_cast<off_t>(whole)) != 0) fail_errno("truncate", path_);
+  if (lseek(file_.descriptor, 0, SEEK_END) < 0) fail_errno("seek in", path_);
+  return static_cast<std::size_t>(number);
+}
+
+void EvalRecords::read_line(std::int64_t number, const std::string& line) {
+  try {
+    const Json json = Json::parse(line);
+    const std::size_t subject = subject_index(number, json.at("subject").get<std::string>());
+    if (json.contains("times")) {
+      accumulate(times_[subject], times_from_json(json.at("times")));
+    } else {
+      answers_[json.at("problem").get<std::size_t>()][subject] = answer_from_json(json);
+    }
+  } catch (const nlohmann::json::exception& error) {
+    fail(ErrorKind::user, "{}, line {}: damaged record ({}); name another file", path_, number,
+         error.what());
+  }
+}
+
+std::size_t EvalRecords::subject_index(std::int64_t number, const std::string& name) const {
+  const auto found = std::find(subjects_.begin(), subjects_.end(), name);
+  if (found == subjects_.end()) {
+    fail(ErrorKind::user, "{}, line {}: a record of \"{}\", which is not evaluated", path_, number,
+         name);
+  }
+  return static_cast<std::size_t>(found - subjects_.begin());
+}
+
+std::optional<std::vector<EvalAnswer>> EvalRecords::find(std::size_t problem) const {
+  const auto found = answers_.find(problem);
+  if (found == answers_.end() || found->second.size() != subjects_.size()) return std::nullopt;
+  std::vector<EvalAnswer> answers;
+  for (const auto& [subject, answer] : found->second) answers.push_back(answer);
+  return answers;
+}
+
+void EvalRecords::append(std::span<const std::size_t> problems,
+                         std::span<const std::vector<EvalAnswer>> answers,
+                         std::span<const EvalTimes> times) {
+  std::string text;
+  for (std::size_t i = 0; i < problems.size(); ++i) {
+    for (std::size_t s = 0; s < subjects_.size(); ++s) {
+      Json line{{"problem", problems[i]}, {"subject", subjects_[s]}};
+      line.update(to_json(answers[i][s]));
+      text += dump_line(line);
+    }
+  }
+  for (std::size_t s = 0; s < subjects_.size(); ++s) {
+    text += dump_line({{"subject", subjects_[s]}, {"times", to_json(times[s])}});
+  }
+  write(text);
+}
+
+void EvalRecords::write(const std::string& text) {
+  std::size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t written = ::write(file_.descriptor, text.data() + done, text.size() - done);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail_errno("write", path_);
+    done += static_cast<std::size_t>(written);
+  }
+  if (fsync(file_.descriptor) != 0 && errno != EINVAL) fail_errno("sync", path_);
+}
+
+}  // namespace sluice
