@@ -1,0 +1,186 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "base/float_types.hpp"
+#include "kernels/isa_list.hpp"
+
+namespace sluice {
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+double silu(double x) { return x / (1 + std::exp(-x)); }
+double gelu(double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }
+double gelu_tanh(double x) {
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+
+std::vector<float> sweep() {
+  std::vector<float> values;
+  for (float x = -30; x <= 30; x += 0.0371f) values.push_back(x);
+  for (float x : {-200.0f, -95.0f, -88.5f, 89.0f, 150.0f, 0.0f, -0.0f, 1e-30f, -1e-30f}) {
+    values.push_back(x);
+  }
+  while (values.size() % 16 != 8) values.push_back(0.5f);  // end inside a block
+  return values;
+}
+
+std::vector<float> activate(const Isa& isa, ActivationCode activation, std::vector<float> c,
+                            std::size_t count, float alpha = 1, float beta = 0, float limit = kInf,
+                            const float* bias = nullptr) {
+  c.resize(c.size() + 32);  // whole panels
+  std::vector<float> out(count);
+  isa.activate({c.data(), bias, out.data(), static_cast<std::int64_t>(count), activation,
+                RowFormat::f32, alpha, beta, limit});
+  return out;
+}
+
+// Gates and ups in panels of 16, as GEMM 1 leaves them.
+std::vector<float> interleave(const std::vector<float>& gate, const std::vector<float>& up) {
+  std::vector<float> c((gate.size() + 15) / 16 * 32);
+  for (std::size_t i = 0; i < gate.size(); ++i) {
+    c[i / 16 * 32 + i % 16] = gate[i];
+    c[i / 16 * 32 + 16 + i % 16] = up[i];
+  }
+  return c;
+}
+
+TEST(Activation, PlainOnesAreAccurate) {
+  const std::vector<float> x = sweep();
+  const auto check = [&](ActivationCode code, const std::function<double(double)>& truth,
+                         double relative) {
+    for (const Isa* isa : present_isas()) {
+      const auto out = activate(*isa, code, x, x.size());
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const double want = truth(x[i]);
+        // Below -88 the sigmoid is held at exp(-88) = 6.1e-39.
+        ASSERT_FALSE(
+            !(std::abs(out[i] - want) <= relative * std::abs(want) + 6.2e-39 * std::abs(x[i])))
+            << isa->name << " code " << static_cast<int>(code) << " x " << x[i] << ": " << out[i]
+            << " for " << want;
+      }
+    }
+  };
+  check(ActivationCode::silu, silu, 6e-7);
+  check(
+      ActivationCode::relu2, [](double v) { return v > 0 ? v * v : 0.0; }, 6e-8);
+  check(
+      ActivationCode::identity, [](double v) { return v; }, 0);
+}
+
+// Far in the tail the argument of exp is large, and its rounding counts in the relative error.
+TEST(Activation, GeluIsAccurateToTheConditionOfItsTail) {
+  const std::vector<float> x = sweep();
+  for (const Isa* isa : present_isas()) {
+    const auto gelu_out = activate(*isa, ActivationCode::gelu, x, x.size());
+    const std::vector<float> one(x.size(), 1.0f);
+    const auto tanh_out = activate(*isa, ActivationCode::geglu_tanh, interleave(x, one), x.size());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double v = x[i];
+      const double bound = (4 + v * v) * 2e-7;
+      ASSERT_FALSE(!(std::abs(gelu_out[i] - gelu(v)) <= bound * std::abs(gelu(v)) + 1e-36))
+          << isa->name << " gelu(" << v << ")";
+      // tanh loses small results in double too: compare in absolute terms there.
+      const double cubic = 1 + 0.08 * std::abs(v * v * v);
+      ASSERT_FALSE(!(std::abs(tanh_out[i] - gelu_tanh(v)) <=
+                     (4 + cubic) * 2e-7 * std::abs(gelu_tanh(v)) + 1e-15 * std::abs(v)))
+          << isa->name << " gelu_tanh(" << v << ")";
+    }
+  }
+}
+
+TEST(Activation, SwigluHonoursAlphaBetaLimitAndBias) {
+  const std::vector<float> gate = sweep();
+  std::vector<float> up(gate.rbegin(), gate.rend());
+  const float alpha = 1.702f, beta = 1.25f, limit = 7.0f;
+  std::vector<float> bias(interleave(gate, up).size());
+  for (std::size_t i = 0; i < bias.size(); ++i) bias[i] = 0.01f * static_cast<float>(i % 37) - 0.2f;
+  for (const Isa* isa : present_isas()) {
+    const auto out = activate(*isa, ActivationCode::swiglu, interleave(gate, up), gate.size(),
+                              alpha, beta, limit, bias.data());
+    for (std::size_t i = 0; i < gate.size(); ++i) {
+      const std::size_t at = i / 16 * 32 + i % 16;
+      const double g = std::min<double>(gate[i] + bias[at], limit);
+      const double u = std::clamp<double>(up[i] + bias[at + 16], -limit, limit);
+      const double s = g / (1 + std::exp(-double{alpha} * g));
+      const double want = s * (u + beta);
+      // The clamped sum u + beta cancels near -beta.
+      const double bound = 4e-6 * std::abs(s) * (std::abs(u) + beta) + 1e-34;
+      ASSERT_FALSE(!(std::abs(out[i] - want) <= bound))
+          << isa->name << " gate " << gate[i] << " up " << up[i] << ": " << out[i] << " for "
+          << want;
+    }
+  }
+}
+
+TEST(Activation, NanAndInfinityAreNotHidden) {
+  for (const Isa* isa : present_isas()) {
+    for (ActivationCode code : {ActivationCode::relu2, ActivationCode::silu, ActivationCode::gelu,
+                                ActivationCode::identity}) {
+      EXPECT_TRUE(std::isnan(activate(*isa, code, {kNan, 1, 2}, 3)[0])) << isa->name;
+      EXPECT_EQ(activate(*isa, code, {kInf, 1, 2}, 3)[0], kInf) << isa->name;
+    }
+    for (ActivationCode code :
+         {ActivationCode::swiglu, ActivationCode::geglu, ActivationCode::geglu_tanh}) {
+      const auto out = activate(*isa, code, interleave({kNan, 1, 1}, {1, kNan, 1}), 3, 1, 0, 7);
+      EXPECT_TRUE(std::isnan(out[0]) && std::isnan(out[1]) && !std::isnan(out[2])) << isa->name;
+    }
+  }
+}
+
+TEST(Convert, RoundsAsTheScalarDefinition) {
+  std::vector<float> from;
+  for (std::uint32_t i = 0; i < 40000; ++i) {
+    from.push_back(std::bit_cast<float>(i * 107377u + (i << 20)));
+  }
+  from.insert(from.end(), {kNan, kInf, -kInf, 65504.0f, 65520.0f, 1e-7f, 1.00390625f, 1.01171875f});
+  from.push_back(0.3f);  // not a whole block
+  const auto count = static_cast<std::int64_t>(from.size());
+  for (const Isa* isa : present_isas()) {
+    std::vector<std::uint16_t> narrow(from.size());
+    std::vector<float> wide(from.size());
+    const auto convert = [&](const void* source, RowFormat a, void* to, RowFormat b) {
+      isa->convert({source, to, count, a, b, 1.0f});
+    };
+    for (bool bf16 : {true, false}) {
+      const RowFormat format = bf16 ? RowFormat::bf16 : RowFormat::f16;
+      const auto rounded = [&](float v) { return bf16 ? round_to_bf16(v) : round_to_f16(v); };
+      const auto same = [](float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); };
+      convert(from.data(), RowFormat::f32, narrow.data(), format);
+      convert(narrow.data(), format, wide.data(), RowFormat::f32);
+      for (std::size_t i = 0; i < from.size(); ++i) {
+        ASSERT_TRUE(same(wide[i], rounded(from[i]))) << isa->name << " " << from[i];
+      }
+      convert(from.data(), RowFormat::f32, wide.data(),
+              bf16 ? RowFormat::f32_bf16 : RowFormat::f32_f16);
+      for (std::size_t i = 0; i < from.size(); ++i) {
+        ASSERT_TRUE(same(wide[i], rounded(from[i]))) << isa->name << " " << from[i];
+      }
+    }
+    isa->convert({from.data() + 1, wide.data(), 5, RowFormat::f32, RowFormat::f32, 2.5f});
+    for (std::size_t i = 0; i < 5; ++i) EXPECT_EQ(wide[i], from[i + 1] * 2.5f);
+  }
+}
+
+TEST(Accumulate, WeighsTheRowAndItsBias) {
+  for (const Isa* isa : present_isas()) {
+    std::vector<float> sum(21), row(21), bias(21);
+    for (std::size_t i = 0; i < 21; ++i) {
+      sum[i] = static_cast<float>(i);
+      row[i] = 2.0f * static_cast<float>(i) + 1;
+      bias[i] = -3.0f;
+    }
+    isa->accumulate({sum.data(), row.data(), nullptr, 21, 0.5f});
+    EXPECT_EQ(sum[20], 20 + 0.5f * 41) << isa->name;
+    isa->accumulate({sum.data(), row.data(), bias.data(), 21, 2.0f});
+    EXPECT_EQ(sum[20], 20 + 0.5f * 41 + 2 * (41 - 3)) << isa->name;
+  }
+}
+
+}  // namespace
+}  // namespace sluice
