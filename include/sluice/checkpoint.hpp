@@ -31,9 +31,9 @@ struct TensorInfo {
 
 class Checkpoint {
  public:
-  // A directory with model.safetensors.index.json and its shards, or with model.safetensors; or one
-  // .safetensors file. Reads the headers only: tensors are read from disk when they are touched.
-  // Error(user) when nothing is there, Error(checkpoint) for anything malformed.
+  // A directory with model.safetensors, or else with model.safetensors.index.json and its shards;
+  // or one .safetensors file. Reads the headers only: tensors are read from disk when they are
+  // touched. Error(user) when nothing is there, Error(checkpoint) for anything malformed.
   static Checkpoint open(const std::filesystem::path& path);
   ~Checkpoint();
   Checkpoint(Checkpoint&&) noexcept;
