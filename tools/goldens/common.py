@@ -40,6 +40,18 @@ def write_json(path, value, indent=None):
 def write_tensors(path, tensors, **metadata):
     tensors = {name: t.detach().clone().contiguous() for name, t in tensors.items()}
     save_file(tensors, str(path), metadata={k: str(v) for k, v in metadata.items()})
+    sort_header(path)
+
+
+def sort_header(path):
+    """safetensors writes metadata in a random order; the same golden should be the same bytes."""
+    data = path.read_bytes()
+    body = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:body])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode().ljust(body - 8)
+    assert len(text) == body - 8
+    path.write_bytes(data[:8] + text + data[body:])
 
 
 def directory_bytes(path):
