@@ -58,14 +58,6 @@ CASES = {
         sliding_window=4, global_attn_every_n_layers=3, rope_theta=10000.0, mup_enabled=True,
         rms_norm_eps=1e-4, lengths=[11, 3],
     ),
-    # One expert per token: this class still divides the weight by itself, so the weight is route_scale exactly.
-    "top1": dict(
-        layout="released", absent=["layer_types"], vocab_size=40, hidden_size=16, intermediate_size=24,
-        moe_intermediate_size=8, num_hidden_layers=2, num_dense_layers=0, num_attention_heads=2,
-        num_key_value_heads=2, head_dim=8, num_experts=4, num_experts_per_tok=1, num_shared_experts=1,
-        sliding_window=4, global_attn_every_n_layers=2, rope_theta=100.0, mup_enabled=False, rms_norm_eps=1e-4,
-        lengths=[9, 2],
-    ),
     "bf16_weights": dict(
         layout="released", dtype="bfloat16", absent=["rope_parameters"], vocab_size=64, hidden_size=40,
         intermediate_size=40, moe_intermediate_size=24, num_hidden_layers=3, num_dense_layers=1,

@@ -100,14 +100,6 @@ def deepseek_v3():
     return Case(m, lambda x: m.gate(x), (16, 4, 24, 16), v3(2.5, 4, 2), layer=dict(num_shared_experts=1), tokens=13)
 
 
-def deepseek_v3_top1():
-    """One expert per token: this class divides the weight by itself all the same."""
-    m = build(modeling_deepseek_v3.DeepseekV3MoE, transformers.DeepseekV3Config, hidden_size=24, moe_intermediate_size=8,
-              n_routed_experts=8, num_experts_per_tok=1, n_group=1, topk_group=1, routed_scaling_factor=2.5,
-              n_shared_experts=1, norm_topk_prob=True)
-    return Case(m, lambda x: m.gate(x), (8, 1, 24, 8), v3(2.5), layer=dict(num_shared_experts=1))
-
-
 def deepseek_v4():
     """Routed part only: the shared expert of this family is clamped like the routed ones."""
     m = build(modeling_deepseek_v4.DeepseekV4SparseMoeBlock, transformers.DeepseekV4Config, 3, hidden_size=24,
@@ -207,7 +199,7 @@ def hunyuan_v1():
                 layer=dict(num_shared_experts=1))
 
 
-CASES = [mixtral, qwen3_moe, olmoe, deepseek_v2, deepseek_v3, deepseek_v3_top1, deepseek_v4, glm4_moe, glm4_moe_no_norm,
+CASES = [mixtral, qwen3_moe, olmoe, deepseek_v2, deepseek_v3, deepseek_v4, glm4_moe, glm4_moe_no_norm,
          minimax_m2, ernie4_5, gpt_oss, llama4, nemotron_h, qwen3_next, kimi_linear, afmoe, hunyuan_v1]
 
 BIAS_NAMES = ("e_score_correction_bias", "expert_bias")
