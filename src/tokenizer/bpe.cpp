@@ -21,7 +21,8 @@ Bpe::Bpe(TokenTable tokens, const std::vector<std::pair<std::string, std::string
   const auto id = [&](const std::string& token, std::size_t rank) {
     const auto found = tokens_.find(token);
     if (!found) {
-      fail(ErrorKind::checkpoint, "model.merges[{}]: \"{}\" is not in the vocabulary", rank, token);
+      fail(ErrorKind::checkpoint, "model.merges[{}]: \"{}\" is not in the vocabulary", rank,
+           shown(token));
     }
     return *found;
   };
@@ -36,7 +37,7 @@ Bpe::Bpe(TokenTable tokens, const std::vector<std::pair<std::string, std::string
     unk_ = tokens_.find(*options.unk_token);
     if (!unk_) {
       fail(ErrorKind::checkpoint, "model.unk_token \"{}\" is not in the vocabulary",
-           *options.unk_token);
+           shown(*options.unk_token));
     }
   }
 }

@@ -3,16 +3,15 @@
 #include <utility>
 
 #include "base/fail.hpp"
+#include "tokenizer/utf8.hpp"
 
 namespace sluice::tokenizer {
 
 void fail_type(std::string_view path, std::string_view expected, const Json& found) {
-  constexpr std::size_t kShown = 80;
   std::string value = found.is_structured()
                           ? found.type_name()
                           : found.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (value.size() > kShown) value = value.substr(0, kShown) + "…";
-  fail(ErrorKind::checkpoint, "{} must be {}; it is {}", path, expected, value);
+  fail(ErrorKind::checkpoint, "{} must be {}; it is {}", path, expected, shown(value));
 }
 
 Json parse_json(std::string_view text, std::string_view file, std::size_t max_bytes) {
@@ -82,7 +81,8 @@ std::int64_t Fields::integer(std::string_view name) {
 void Fields::refuse_others() const {
   for (const auto& [name, value] : object_.items()) {
     if (value.is_null() || asked_.contains(name)) continue;
-    fail(ErrorKind::unsupported, "{} is not a field that Sluice's tokenizer knows", path(name));
+    fail(ErrorKind::unsupported, "{} is not a field that Sluice's tokenizer knows",
+         shown(path(name)));
   }
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/fail.hpp"
+#include "tokenizer/utf8.hpp"
 
 namespace sluice::tokenizer {
 namespace {
@@ -30,7 +31,7 @@ Pipeline read_kimi(std::string_view ranks, const TokenizerConfig& config) {
     if (id < first || id >= first + kSpecialTokens) {
       fail(ErrorKind::checkpoint,
            "added_tokens_decoder: \"{}\" has id {}; special tokens have ids {} to {}",
-           token.content, id, first, first + kSpecialTokens - 1);
+           shown(token.content), id, first, first + kSpecialTokens - 1);
     }
   }
   for (std::int64_t id = first; id < first + kSpecialTokens; ++id) {

@@ -43,7 +43,8 @@ void Pipeline::add_token(AddedToken token, bool normalize) {
   if (known ? *known != token.id : owner != nullptr) {
     fail(ErrorKind::checkpoint,
          "added token \"{}\" has id {}, but the vocabulary says that \"{}\" has id {}",
-         token.content, token.id, known ? token.content : *owner, known ? *known : token.id);
+         shown(token.content), token.id, shown(known ? token.content : *owner),
+         known ? *known : token.id);
   }
   added.add(token.content, token.id);
   if (token.special) special.insert(token.id);

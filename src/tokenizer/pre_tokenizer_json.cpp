@@ -4,6 +4,7 @@
 
 #include "base/fail.hpp"
 #include "tokenizer/json_fields.hpp"
+#include "tokenizer/utf8.hpp"
 
 namespace sluice::tokenizer {
 namespace {
@@ -19,7 +20,7 @@ SplitBehavior behavior(Fields& fields) {
   if (name == "Contiguous") return SplitBehavior::contiguous;
   fail(ErrorKind::unsupported,
        "{} is \"{}\"; known: Isolated, Removed, MergedWithPrevious, MergedWithNext, Contiguous",
-       fields.path("behavior"), name);
+       fields.path("behavior"), shown(name));
 }
 
 Split split(Fields& fields) {
@@ -55,7 +56,7 @@ void read(const Json& json, const std::string& path, int depth,
     steps.emplace_back(ByteLevel{fields.flag("add_prefix_space"), fields.flag("use_regex", true)});
   } else {
     fail(ErrorKind::unsupported, "{} is of type {}; known: Sequence, Split, Digits, ByteLevel",
-         path, type);
+         path, shown(type));
   }
   fields.refuse_others();
 }

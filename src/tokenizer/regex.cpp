@@ -79,13 +79,15 @@ Regex::Regex(std::string_view pattern) : pattern_(pattern) {
   pcre2_set_parens_nest_limit(context.get(), kMaxNesting);
   int error = 0;
   PCRE2_SIZE offset = 0;
+  // No automatic possessive quantifiers: PCRE2 10.42 takes \n*(?>(?:\d\d)?)\s for \n*+…, which
+  // misses matches.
+  constexpr std::uint32_t kOptions =
+      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_POSSESS;
   auto code = std::make_shared<Code>();
-  code->pattern.reset(
-      pcre2_compile(code_units(translated), translated.size(),
-                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error,
-                    &offset, context.get()));
+  code->pattern.reset(pcre2_compile(code_units(translated), translated.size(), kOptions, &error,
+                                    &offset, context.get()));
   if (!code->pattern) {
-    fail(ErrorKind::unsupported, "regular expression {}: PCRE2 refuses it: {}", pattern_,
+    fail(ErrorKind::unsupported, "regular expression {}: PCRE2 refuses it: {}", shown(pattern_),
          message_of(error));
   }
   // Where there is no JIT, matching is slower and the same.
@@ -113,7 +115,8 @@ void Regex::split(std::string_view text, std::vector<Span>& spans) const {
       fail(ErrorKind::unsupported,
            "regular expression {} gave up at byte {} of a text of {} bytes: {} (limits: {} steps, "
            "{} MiB); tokenize the text in smaller parts",
-           pattern_, search, text.size(), message_of(result), kMatchLimit, kHeapLimitKib / 1024);
+           shown(pattern_), search, text.size(), message_of(result), kMatchLimit,
+           kHeapLimitKib / 1024);
     }
     const std::size_t begin = ends[0];
     const std::size_t end = ends[1];

@@ -42,9 +42,8 @@ class Translator {
 
  private:
   [[noreturn]] void refuse(std::string_view what) const {
-    constexpr std::size_t kShown = 200;
-    fail(ErrorKind::unsupported, "regular expression {}{}: {} (at byte {})",
-         pattern_.substr(0, kShown), pattern_.size() > kShown ? " …" : "", what, position_);
+    fail(ErrorKind::unsupported, "regular expression {}: {} (at byte {})", shown(pattern_), what,
+         position_);
   }
 
   bool at_end() const { return position_ >= pattern_.size(); }
@@ -74,12 +73,14 @@ class Translator {
 
   std::string alternatives(int depth) {
     if (depth > kMaxNesting) refuse(fmt::format("groups nest deeper than {}", kMaxNesting));
+    const bool caseless_outside = caseless_;
     std::string out;
     while (!at_end() && peek() != ')') {
       if (take("|")) {
         out += '|';
         continue;
       }
+      previous_letter_ = std::exchange(next_letter_, 0);
       std::string atom = this->atom(depth);
       for (bool quantified = false;; quantified = true) {
         const std::optional<std::string> repeated = quantifier(atom, quantified);
@@ -88,6 +89,7 @@ class Translator {
       }
       out += atom;
     }
+    caseless_ = caseless_outside;  // (?i) holds to the end of its group
     return out;
   }
 
@@ -154,8 +156,24 @@ class Translator {
     if (take("$")) return "$";
     const char sign = peek();
     if (sign == '*' || sign == '+' || sign == '?') refuse("nothing to repeat");
-    return literal(next_character());
+    return character(next_character());
   }
+
+  // Oniguruma folds some letters to several: ß is "ss", ﬁ is "fi". PCRE2 does not.
+  std::string character(char32_t c) {
+    if (caseless_) {
+      if (c >= 0x80) refuse("a letter beyond ASCII where case is ignored");
+      const char32_t pair[] = {folded(previous_letter_), folded(c)};
+      for (const std::u32string_view both : {U"ss", U"st", U"ff", U"fi", U"fl"}) {
+        if (std::u32string_view(pair, 2) == both)
+          refuse("a ligature's letters where case is ignored");
+      }
+    }
+    next_letter_ = c;
+    return literal(c);
+  }
+
+  static char32_t folded(char32_t c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c; }
 
   std::string closed_group(std::string_view open, int depth) {
     std::string body = alternatives(depth + 1);
@@ -180,11 +198,13 @@ class Translator {
       return closed_group("(?:", depth);
     }
     if (!take("?")) return closed_group("(?:", depth);
+    const bool caseless_outside = caseless_;
     std::string flags;
     for (; !at_end() && peek() != ':' && peek() != ')'; ++position_) {
       switch (peek()) {
         case 'i':
           flags += 'i';
+          caseless_ = flags.find('-') == std::string::npos;
           break;
         case 'm':
           flags += 's';
@@ -198,7 +218,9 @@ class Translator {
     }
     if (take(")")) return fmt::format("(?{})", flags);
     if (!take(":")) refuse("missing )");
-    return closed_group(fmt::format("(?{}:", flags), depth);
+    std::string result = closed_group(fmt::format("(?{}:", flags), depth);
+    caseless_ = caseless_outside;
+    return result;
   }
 
   std::optional<char32_t> hexadecimal(std::size_t least, std::size_t most) {
@@ -278,11 +300,22 @@ class Translator {
     }
   }
 
+  // Case-insensitive, Oniguruma lets \p{Lu} match "a" and folds intersections after cutting them;
+  // PCRE2 does neither.
+  void refuse_if_caseless(std::string_view what) const {
+    if (caseless_) refuse(fmt::format("{} where case is ignored", what));
+  }
+
   CharacterSet named_set(std::string_view close, bool negated) {
     const std::size_t end = pattern_.find(close, position_);
     if (end == std::string_view::npos) refuse("a property's name does not end");
     const std::string_view name = pattern_.substr(position_, end - position_);
-    std::string body = property_class(name);
+    // [[:punct:]] has the symbols too; \p{Punct} has not.
+    std::string body = close == ":]" && name == "punct" ? R"(\p{P}\p{S})" : property_class(name);
+    for (const std::string_view cased :
+         {"\\p{Lu}", "\\p{Ll}", "\\p{Lt}", "\\p{Uppercase}", "\\p{Lowercase}"}) {
+      if (body == cased) refuse_if_caseless(fmt::format("\\p{{{}}}", name));
+    }
     if (body.empty()) refuse(fmt::format("unknown character property \"{}\"", name));
     position_ = end + close.size();
     return {std::move(body), {}, {}, negated};
@@ -308,7 +341,7 @@ class Translator {
       default:
         break;
     }
-    if (const auto c = escaped_character(letter)) return literal(*c);
+    if (const auto c = escaped_character(letter)) return character(*c);
     refuse(fmt::format("escape \\{}", static_cast<char>(letter)));
   }
 
@@ -322,7 +355,10 @@ class Translator {
         return {std::nullopt, named_set(":]", negated)};
       }
     }
-    if (take("[")) return {std::nullopt, character_class(depth + 1)};
+    if (take("[")) {
+      if (peek() == '^') refuse_if_caseless("a class in a class");
+      return {std::nullopt, character_class(depth + 1)};
+    }
     if (take("\\")) {
       const char32_t letter = next_character();
       if (const auto set = escaped_set(letter)) return {std::nullopt, *set};
@@ -359,6 +395,7 @@ class Translator {
     const bool negated = take("^");
     CharacterSet set = class_operand(depth);
     while (take("&&")) {
+      refuse_if_caseless("&&");
       set.others.push_back(peek() == ']' ? CharacterSet{} : class_operand(depth));
     }
     if (!take("]")) refuse("missing ]");
@@ -368,6 +405,9 @@ class Translator {
 
   std::string_view pattern_;
   std::size_t position_ = 0;
+  bool caseless_ = false;
+  char32_t previous_letter_ = 0;  // the literal just before this atom; 0: it was no literal
+  char32_t next_letter_ = 0;      // this atom, if it is a literal
 };
 
 }  // namespace

@@ -105,7 +105,7 @@ std::string property_class(std::string_view name) {
   if (key == "alnum") return R"(\p{Alphabetic}\p{Nd})";
   if (key == "blank") return R"(\p{Zs}\t)";
   if (key == "xdigit") return "0-9A-Fa-f";
-  if (key == "punct") return R"(\p{P}$+<=>\^`|~)";
+  if (key == "punct") return R"(\p{P})";
   // Oniguruma's meaning of these differs from ours-by-name and no tokenizer needs them.
   if (key == "graph" || key == "print") return {};
   for (const auto& [known, ours] : kNames) {

@@ -1,10 +1,12 @@
 #include "tokenizer/tiktoken.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <string>
 
 #include "base/fail.hpp"
 #include "tokenizer/merge.hpp"
+#include "tokenizer/utf8.hpp"
 
 namespace sluice::tokenizer {
 namespace {
@@ -47,7 +49,7 @@ void read_line(std::string_view line, std::size_t number, TokenTable& tokens) {
   if (error != std::errc{} || end != rank.data() + rank.size() ||
       !decode_base64(line.substr(0, space), bytes)) {
     fail(ErrorKind::checkpoint, "tiktoken.model line {}: expected \"base64 rank\", found \"{}\"",
-         number, line.substr(0, 80));
+         number, shown(line));
   }
   tokens.add(std::move(bytes), id);
 }

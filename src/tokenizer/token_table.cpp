@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/fail.hpp"
+#include "tokenizer/utf8.hpp"
 
 namespace sluice::tokenizer {
 
@@ -13,18 +14,18 @@ void TokenTable::add(std::string token, std::int64_t id) {
          token.size(), kMaxTokenBytes);
   }
   if (id < 0 || id > kMaxTokenId) {
-    fail(ErrorKind::checkpoint, "vocabulary: token \"{}\" has id {}; ids must be 0 to {}", token,
-         id, kMaxTokenId);
+    fail(ErrorKind::checkpoint, "vocabulary: token \"{}\" has id {}; ids must be 0 to {}",
+         shown(token), id, kMaxTokenId);
   }
   const auto [entry, fresh] = ids_.emplace(std::move(token), static_cast<TokenId>(id));
   if (!fresh) {
-    fail(ErrorKind::checkpoint, "vocabulary: token \"{}\" has two ids, {} and {}", entry->first,
-         entry->second, id);
+    fail(ErrorKind::checkpoint, "vocabulary: token \"{}\" has two ids, {} and {}",
+         shown(entry->first), entry->second, id);
   }
   const auto [other, unused] = tokens_.emplace(static_cast<TokenId>(id), &entry->first);
   if (!unused) {
     fail(ErrorKind::checkpoint, "vocabulary: id {} belongs to two tokens, \"{}\" and \"{}\"", id,
-         *other->second, entry->first);
+         shown(*other->second), shown(entry->first));
   }
   largest_id_ = std::max(largest_id_, id);
 }

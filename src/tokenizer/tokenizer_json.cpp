@@ -7,6 +7,7 @@
 #include "tokenizer/byte_alphabet.hpp"
 #include "tokenizer/json_fields.hpp"
 #include "tokenizer/pre_tokenizer_json.hpp"
+#include "tokenizer/utf8.hpp"
 
 namespace sluice::tokenizer {
 namespace {
@@ -17,7 +18,7 @@ void refuse_unless_empty(Fields& model, std::string_view name) {
   const Json* value = model.find(name);
   if (value == nullptr || *value == "" || *value == 0.0) return;
   fail(ErrorKind::unsupported, "{} is {}; only null is supported", model.path(name),
-       value->dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80));
+       shown(value->dump(-1, ' ', false, Json::error_handler_t::replace)));
 }
 
 TokenTable read_vocabulary(Fields& model) {
@@ -25,7 +26,8 @@ TokenTable read_vocabulary(Fields& model) {
   const Json& vocabulary = model.require("vocab");
   if (!vocabulary.is_object()) fail_type("model.vocab", "an object", vocabulary);
   for (const auto& [token, id] : vocabulary.items()) {
-    if (!id.is_number_integer()) fail_type("model.vocab[\"" + token + "\"]", "an integer", id);
+    if (!id.is_number_integer())
+      fail_type("model.vocab[\"" + shown(token) + "\"]", "an integer", id);
     const bool too_large = id.is_number_unsigned() && id.get<std::uint64_t>() > INT64_MAX;
     tokens.add(token, too_large ? INT64_MAX : id.get<std::int64_t>());
   }
@@ -66,7 +68,7 @@ bool has_every_byte(const TokenTable& tokens) {
 Bpe read_model(const Json& json) {
   Fields model(json, "model");
   const std::string type = model.text_or_null("type").value_or("BPE");
-  if (type != "BPE") fail(ErrorKind::unsupported, "model is of type {}; known: BPE", type);
+  if (type != "BPE") fail(ErrorKind::unsupported, "model is of type {}; known: BPE", shown(type));
   refuse_unless_empty(model, "dropout");
   refuse_unless_empty(model, "continuing_subword_prefix");
   refuse_unless_empty(model, "end_of_word_suffix");
@@ -95,7 +97,7 @@ bool read_nfc(const Json* json, const std::string& path, int depth = 0) {
       nfc |= read_nfc(&part, path + ".normalizers[" + std::to_string(index++) + "]", 1);
     }
   } else if (type != "NFC") {
-    fail(ErrorKind::unsupported, "{} is of type {}; known: NFC, Sequence", path, type);
+    fail(ErrorKind::unsupported, "{} is of type {}; known: NFC, Sequence", path, shown(type));
   }
   normalizer.refuse_others();
   return nfc;
@@ -112,7 +114,7 @@ void read_decoder(const Json& json) {
          parts.size());
   }
   if (type != "ByteLevel") {
-    fail(ErrorKind::unsupported, "decoder is of type {}; known: ByteLevel, Sequence", type);
+    fail(ErrorKind::unsupported, "decoder is of type {}; known: ByteLevel, Sequence", shown(type));
   }
 }
 
@@ -132,7 +134,7 @@ class PostProcessorReader {
       read_template(fields);
     } else if (type != "ByteLevel") {  // ByteLevel moves offsets, which are not reported here
       fail(ErrorKind::unsupported,
-           "{} is of type {}; known: TemplateProcessing, ByteLevel, Sequence", path, type);
+           "{} is of type {}; known: TemplateProcessing, ByteLevel, Sequence", path, shown(type));
     }
   }
 
@@ -188,7 +190,7 @@ void check_id(const Pipeline& pipeline, const AddedToken& token) {
     fail(ErrorKind::checkpoint,
          "added_tokens: \"{}\" has id {} where the next free id is {}; Hugging Face would give it "
          "that one",
-         token.content, token.id, expected);
+         shown(token.content), token.id, expected);
   }
 }
 
@@ -219,7 +221,7 @@ Pipeline read_tokenizer_json(std::string_view text) {
   const Json document = parse_json(text, "tokenizer.json", kMaxFileBytes);
   Fields file(document, "");
   if (const auto version = file.text_or_null("version"); version && *version != "1.0") {
-    fail(ErrorKind::unsupported, "tokenizer.json is of version {}; known: 1.0", *version);
+    fail(ErrorKind::unsupported, "tokenizer.json is of version {}; known: 1.0", shown(*version));
   }
   file.ignore("truncation");
   file.ignore("padding");

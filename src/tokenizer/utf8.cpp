@@ -88,4 +88,11 @@ std::size_t complete_utf8(std::string_view bytes) {
   return bytes.size();
 }
 
+std::string shown(std::string_view bytes) {
+  constexpr std::size_t kShownBytes = 160;
+  if (bytes.size() <= kShownBytes) return valid_utf8(bytes);
+  const std::string_view start = bytes.substr(0, kShownBytes);
+  return valid_utf8(start.substr(0, complete_utf8(start))) + " …";
+}
+
 }  // namespace sluice::tokenizer

@@ -22,4 +22,7 @@ std::string valid_utf8(std::string_view bytes);
 // Bytes before a character that the end of `bytes` cuts off; bytes.size() when there is none.
 std::size_t complete_utf8(std::string_view bytes);
 
+// For error messages: valid, and cut to a length that fits in one.
+std::string shown(std::string_view bytes);
+
 }  // namespace sluice::tokenizer
