@@ -51,13 +51,14 @@ struct ConvertJob {
   float scale;
 };
 
-// sum[i] += weight * (row[i] + bias[i])
+// sum[i] += weight * row[i] + bias_weight * bias[i]
 struct AccumulateJob {
   float* sum;
   const float* row;
   const float* bias;  // or null
   std::int64_t count;
   float weight;
+  float bias_weight;
 };
 
 struct Isa {

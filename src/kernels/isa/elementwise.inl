@@ -193,13 +193,11 @@ void convert(const ConvertJob& job) {
 }
 
 void accumulate(const AccumulateJob& job) {
-  if (job.bias == nullptr) {
-    for (long i = 0; i < job.count; ++i) {
-      job.sum[i] = multiply_add(job.weight, job.row[i], job.sum[i]);
-    }
-    return;
-  }
   for (long i = 0; i < job.count; ++i) {
-    job.sum[i] = multiply_add(job.weight, job.row[i] + job.bias[i], job.sum[i]);
+    job.sum[i] = multiply_add(job.weight, job.row[i], job.sum[i]);
+  }
+  if (job.bias == nullptr) return;
+  for (long i = 0; i < job.count; ++i) {
+    job.sum[i] = multiply_add(job.bias_weight, job.bias[i], job.sum[i]);
   }
 }

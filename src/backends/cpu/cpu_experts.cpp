@@ -1,0 +1,215 @@
+#include "backends/cpu/cpu_experts.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+#include "base/element.hpp"
+#include "base/workspace.hpp"
+#include "routing/plan.hpp"
+
+namespace sluice {
+namespace {
+
+// Rows of one pass. At Kimi-Linear's width (2304) the workspace then stays below 0.5 GB, and with
+// 256 experts each still sees 128 rows per reading of its weights.
+constexpr std::int64_t kChunkRows = 32768;
+// Below these, waking other threads (about 2 us) costs more than it saves.
+constexpr std::int64_t kSerialProducts = 1 << 17;
+constexpr std::int64_t kSerialLogits = 1 << 12;
+constexpr std::int64_t kRouteTokens = 16;
+
+// Whole cache lines, an odd number of them.
+std::int64_t row_stride(std::int64_t bytes) {
+  const std::int64_t lines = (bytes + 63) / 64;
+  return (lines | 1) * 64;
+}
+
+RowBuffer take_rows(Workspace& workspace, std::int64_t rows, std::int64_t row_bytes) {
+  const std::int64_t stride = row_stride(row_bytes);
+  return {workspace.take<std::byte>(rows * stride), stride};
+}
+
+template <typename View>
+View token_rows(const View& tensor, std::int64_t first, std::int64_t tokens) {
+  if (tensor.empty()) return tensor;
+  View part = tensor;
+  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(part.data)>>,
+                                  const std::byte, std::byte>;
+  const std::int64_t columns = tensor.shape[1];
+  part.data = static_cast<Byte*>(part.data) + first * columns * bits(tensor.dtype) / 8;
+  part.shape = {tokens, columns};
+  return part;
+}
+
+std::vector<std::int32_t> local_map(const MoeSpec& spec) {
+  std::vector<std::int32_t> map(static_cast<std::size_t>(spec.router.num_experts));
+  for (std::size_t e = 0; e < map.size(); ++e) {
+    map[e] = static_cast<std::int32_t>(local_expert(spec, static_cast<std::int64_t>(e)));
+  }
+  return map;
+}
+
+std::vector<float> to_floats(const TensorView& tensor) {
+  std::vector<float> values;
+  if (tensor.empty()) return values;
+  values.resize(static_cast<std::size_t>(tensor.shape.elements()));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = load_float(tensor.data, tensor.dtype, static_cast<std::int64_t>(i));
+  }
+  return values;
+}
+
+}  // namespace
+
+struct CpuExperts::Routing {
+  std::span<std::int32_t> ids;  // [tokens, K]
+  std::span<float> weights;     // [tokens, K]
+  RowBuffer scratch;            // [workers]
+};
+
+CpuExperts::CpuExperts(const MoeSpec& spec, const MoeWeights& weights, const Isa& isa,
+                       std::shared_ptr<Executor> executor)
+    : spec_(spec),
+      kernel_(choose_kernel(isa, spec.experts)),
+      executor_(std::move(executor)),
+      router_(spec.router, weights.router_bias, weights.e_score_correction_bias),
+      bank_(spec, weights, *executor_),
+      local_expert_(local_map(spec)),
+      shared_gate_(to_floats(weights.shared_expert_gate)) {}
+
+std::size_t CpuExperts::weight_bytes() const {
+  return bank_.bytes() + shared_gate_.size() * sizeof(float);
+}
+
+std::int64_t CpuExperts::chunk_tokens(std::int64_t tokens) const {
+  return std::min(tokens, std::max<std::int64_t>(1, kChunkRows / spec_.router.top_k));
+}
+
+CpuExperts::Routing CpuExperts::take_routing(std::int64_t tokens, Workspace& workspace) const {
+  Routing routing;
+  routing.ids = workspace.take<std::int32_t>(tokens * spec_.router.top_k);
+  routing.weights = workspace.take<float>(tokens * spec_.router.top_k);
+  routing.scratch = take_rows(workspace, executor_->workers(),
+                              static_cast<std::int64_t>(router_.workspace_bytes()));
+  return routing;
+}
+
+PassBuffers CpuExperts::take_buffers(std::int64_t tokens, Workspace& workspace) const {
+  const auto blocks = static_cast<std::int64_t>(bank_.blocks().size());
+  const std::int64_t slots =
+      bank_.blocks().size() > bank_.has_shared() ? tokens * spec_.router.top_k : 0;
+  const std::int64_t rows = slots + (bank_.has_shared() ? tokens : 0);
+  const std::int64_t hidden = spec_.experts.hidden_size;
+  constexpr std::int64_t kFloat = sizeof(float);
+  PassBuffers buffers;
+  buffers.x = take_rows(workspace, rows, hidden * kernel_.stage_bytes);
+  buffers.act = take_rows(workspace, slots, local_width(spec_) * kernel_.stage_bytes);
+  buffers.shared_act =
+      take_rows(workspace, rows - slots, local_shared_width(spec_) * kernel_.stage_bytes);
+  buffers.y = take_rows(workspace, rows, panel_count(hidden) * kPanelRows * kFloat);
+  buffers.work = workspace.take<BlockWork>(blocks);
+  buffers.progress = workspace.take<BlockProgress>(blocks);
+  buffers.pass = workspace.take<PassProgress>(1);
+  buffers.segments = workspace.take<Segment>(max_segments(blocks));
+  buffers.tile =
+      take_rows(workspace, executor_->workers(), kTileRows * kTilePanels * kPanelRows * kFloat);
+  return buffers;
+}
+
+ExpertPlan CpuExperts::plan(const Routing& routing, std::int64_t tokens,
+                            Workspace& workspace) const {
+  const auto routed = static_cast<std::int64_t>(bank_.blocks().size()) - bank_.has_shared();
+  return build_plan(
+      {tokens, spec_.router.top_k, routing.ids, routing.weights, local_expert_, routed}, workspace);
+}
+
+std::size_t CpuExperts::workspace_bytes(std::int64_t tokens) const {
+  if (tokens == 0) return 0;
+  Workspace counted;
+  const std::int64_t chunk = chunk_tokens(tokens);
+  const Routing routing = take_routing(chunk, counted);
+  plan(routing, chunk, counted);
+  take_buffers(chunk, counted);
+  return counted.used();
+}
+
+void CpuExperts::forward(const ForwardInput& input, const ForwardOutput& output,
+                         std::span<std::byte> workspace, void*) const {
+  const std::int64_t tokens = input.hidden_states.shape[0];
+  if (tokens == 0) return;
+  const std::int64_t chunk = chunk_tokens(tokens);
+  for (std::int64_t first = 0; first < tokens; first += chunk) {
+    const std::int64_t count = std::min(chunk, tokens - first);
+    const auto in = [&](const TensorView& tensor) { return token_rows(tensor, first, count); };
+    const auto out = [&](const MutableTensorView& tensor) {
+      return token_rows(tensor, first, count);
+    };
+    forward_chunk({in(input.hidden_states), in(input.router_logits), in(input.topk_ids),
+                   in(input.topk_weights)},
+                  {out(output.output), out(output.topk_ids), out(output.topk_weights)},
+                  workspace.data());
+  }
+}
+
+void CpuExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& output,
+                               std::byte* memory) const {
+  Workspace workspace(memory);
+  const std::int64_t tokens = input.hidden_states.shape[0];
+  const Routing routing = take_routing(tokens, workspace);
+  route(input, routing);
+  if (output.topk_ids) {
+    std::copy(routing.ids.begin(), routing.ids.end(),
+              static_cast<std::int32_t*>(output.topk_ids.data));
+  }
+  if (output.topk_weights) {
+    std::copy(routing.weights.begin(), routing.weights.end(),
+              static_cast<float*>(output.topk_weights.data));
+  }
+  Pass pass{spec_,
+            kernel_,
+            bank_,
+            shared_gate_,
+            input.hidden_states,
+            output.output,
+            plan(routing, tokens, workspace),
+            take_buffers(tokens, workspace),
+            {}};
+  pass.prepare();
+  auto work = [&](int worker) { pass.work(worker); };
+  if (pass.products() <= kSerialProducts) {
+    work(0);
+  } else {
+    executor_->run(work);
+  }
+}
+
+void CpuExperts::route(const ForwardInput& input, const Routing& routing) const {
+  if (input.topk_ids) {
+    return read_given_routing(input.topk_ids, input.topk_weights, spec_.router.num_experts,
+                              routing.ids, routing.weights);
+  }
+  const std::int64_t tokens = input.router_logits.shape[0];
+  std::atomic<std::int64_t> next{0};
+  auto work = [&](int worker) {
+    RouteJob job{input.router_logits,
+                 0,
+                 0,
+                 routing.ids,
+                 routing.weights,
+                 {routing.scratch.row(worker), router_.workspace_bytes()}};
+    for (;;) {
+      job.first = next.fetch_add(kRouteTokens, std::memory_order_relaxed);
+      if (job.first >= tokens) return;
+      job.last = std::min(job.first + kRouteTokens, tokens);
+      router_.route(job);
+    }
+  };
+  if (tokens * spec_.router.num_experts <= kSerialLogits) {
+    work(0);
+  } else {
+    executor_->run(work);
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,89 @@
+// One forward pass over one chunk of tokens: what the workers of the schedule do.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+
+#include <sluice/plan.hpp>
+#include <sluice/spec.hpp>
+#include <sluice/tensor.hpp>
+
+#include "backends/cpu/expert_bank.hpp"
+#include "backends/cpu/kernel_choice.hpp"
+#include "backends/cpu/schedule.hpp"
+
+namespace sluice {
+
+// Rows in the workspace; strides in bytes, whole cache lines and an odd number of them, so that
+// rows do not fall on the same cache sets.
+struct RowBuffer {
+  std::span<std::byte> memory;
+  std::int64_t stride = 0;
+  std::byte* row(std::int64_t index) const { return memory.data() + index * stride; }
+};
+
+// How much of each block is done. A line each: workers count at the same time.
+struct alignas(64) BlockProgress {
+  std::atomic<std::int64_t> gathered{0};
+  std::atomic<std::int64_t> activated{0};
+};
+
+struct alignas(64) PassProgress {
+  std::atomic<std::int64_t> next_item{0};
+  std::atomic<std::int64_t> down_done{0};
+};
+
+// The products' rows are those of the plan, then one per token for the shared block.
+struct PassBuffers {
+  RowBuffer x;                        // [rows + tokens, H] in the kernel's stage format
+  RowBuffer act;                      // [rows, I] likewise
+  RowBuffer shared_act;               // [tokens, shared width] likewise
+  RowBuffer y;                        // [rows + tokens, H rounded up to whole panels] f32
+  std::span<BlockWork> work;          // [blocks]
+  std::span<BlockProgress> progress;  // [blocks]
+  std::span<PassProgress> pass;       // [1]
+  std::span<Segment> segments;        // [max_segments(blocks)]
+  RowBuffer tile;                     // [workers, kTileRows * kTilePanels * 16] f32
+};
+
+// Everything a pass reads, and where it writes. Views only.
+struct Pass {
+  const MoeSpec& spec;
+  const CpuKernel& kernel;
+  const ExpertBank& bank;
+  std::span<const float> shared_gate;  // [H] or empty
+  TensorView hidden;                   // [tokens, H]
+  MutableTensorView output;            // [tokens, H]
+  ExpertPlan plan;
+  PassBuffers buffers;
+  Schedule schedule;
+
+  // Fills work and schedule from the plan and starts all counters.
+  void prepare();
+  // Products of the whole pass: whether it is worth waking other threads.
+  std::int64_t products() const;
+  // Takes items until none is left. Any number of workers, in any order.
+  void work(int worker) const;
+
+ private:
+  struct Rows {
+    std::int64_t first, count;
+  };
+  bool is_shared(std::int64_t block) const;
+  std::int64_t first_row(std::int64_t block) const;
+  Rows rows_of_tile(const Segment& segment, std::int64_t tile) const;
+  RowBuffer activations(std::int64_t block) const;
+  const std::byte* hidden_row(std::int64_t token) const;
+
+  void run(const Segment& segment, std::int64_t item, int worker) const;
+  void gather(const Segment& segment, std::int64_t tile) const;
+  void gate_up(const Segment& segment, std::int64_t row_tile, std::int64_t panel_tile,
+               int worker) const;
+  void down(const Segment& segment, std::int64_t row_tile, std::int64_t panel_tile) const;
+  void combine(std::int64_t tile) const;
+  void combine_token(std::int64_t token) const;
+  float shared_scale(std::int64_t token) const;
+};
+
+}  // namespace sluice

@@ -1,0 +1,81 @@
+// The order of work of one forward pass, as one list of items that any number of workers take from
+// the front.
+//
+// Items depend only on items before them. A worker that waits for one therefore waits for an item
+// that another running worker holds, or for nothing: there are no barriers between stages, and an
+// executor that runs its workers one after another works as well.
+//
+//   gather(e1) | gate_up(e0) | gather(e2) | gate_up(e1) | down(e0) | … | combine
+//
+// Expert e's second product comes one expert after its first, so that its inputs are nearly always
+// complete when it is taken, and still in cache.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/packed_matrix.hpp"
+
+namespace sluice {
+
+enum class Stage : std::uint8_t {
+  gather,   // rows of hidden states into the expert's order, converted
+  gate_up,  // first product and activation
+  down,     // second product
+  combine   // weighted sum over slots, shared experts, output dtype
+};
+
+// Items [first, first + row_tiles * panel_tiles) of one stage of one block; panels are the outer
+// loop, so that neighbours in time read the same weights.
+struct Segment {
+  std::int64_t first = 0;
+  std::int64_t row_tiles = 0;
+  std::int64_t panel_tiles = 0;
+  std::int64_t block = 0;
+  Stage stage = Stage::gather;
+  std::int64_t items() const { return row_tiles * panel_tiles; }
+};
+
+// How a product [rows] x [panels] is cut.
+struct Tiling {
+  std::int64_t row_tiles;    // of nearly equal height, at most kTileRows
+  std::int64_t tile_panels;  // of each tile but the last
+};
+
+// 128 rows of 2048 bf16 are 512 KiB, a quarter of a server core's L2, and whole tiles of AMX (32).
+inline constexpr std::int64_t kTileRows = 128;
+inline constexpr std::int64_t kTilePanels = 8;
+inline constexpr std::int64_t kGatherRows = 32;
+inline constexpr std::int64_t kCombineTokens = 4;
+
+// Panels come in multiples of `unit` (2 where gate and up alternate).
+Tiling tile_product(std::int64_t rows, std::int64_t panel_bytes, std::int64_t unit);
+
+// First of `total` that part `index` of `parts` covers, parts being nearly equal.
+inline std::int64_t part_begin(std::int64_t total, std::int64_t parts, std::int64_t index) {
+  return total * index / parts;
+}
+
+inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+struct BlockWork {
+  std::int64_t rows = 0;
+  PackedView gate_up;
+  PackedView down;
+  std::int64_t gate_up_unit = 1;
+};
+
+struct Schedule {
+  std::span<Segment> segments;
+  std::int64_t items = 0;       // of all segments
+  std::int64_t down_items = 0;  // what combine waits for
+};
+
+// Most segments that `blocks` blocks can need.
+std::int64_t max_segments(std::int64_t blocks);
+
+// Fills the front of `segments` (max_segments long); blocks without rows take no part.
+Schedule build_schedule(std::span<const BlockWork> blocks, std::int64_t tokens,
+                        std::span<Segment> segments);
+
+}  // namespace sluice
