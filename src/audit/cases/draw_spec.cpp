@@ -1,0 +1,99 @@
+#include "audit/cases/draw_spec.hpp"
+
+#include <algorithm>
+
+#include "audit/cases/draw_tensors.hpp"
+
+namespace sluice::auditing {
+namespace {
+
+bool is_valid(const MoeSpec& spec) {
+  try {
+    validate(spec);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+// Beyond the registry's own perturbation: every weight format, wherever it fits.
+void draw_weight_format(MoeSpec& spec, std::uint64_t seed) {
+  constexpr int kFormats = 9;
+  const MoeSpec before = spec;
+  spec.experts.weight_format = static_cast<WeightFormat>(1 + seed % (kFormats - 1));
+  if (!widths_fit_format(spec)) spec = before;
+}
+
+}  // namespace
+
+MoeSpec neutral_spec(const Sizes& sizes) {
+  MoeSpec spec;
+  spec.router.num_experts = sizes.experts;
+  spec.router.top_k = sizes.top_k;
+  spec.experts.hidden_size = sizes.hidden;
+  spec.experts.intermediate_size = sizes.intermediate;
+  return spec;
+}
+
+bool accepts(const Backend& backend, const MoeSpec& spec) {
+  return is_valid(spec) && widths_fit_format(spec) && negotiate(backend, spec).ok();
+}
+
+std::vector<const Field*> live_fields(const MoeSpec& spec) {
+  std::vector<const Field*> live;
+  for (const Field& field : fields()) {
+    if (field.kind != FieldKind::size && !field.is_neutral(spec)) live.push_back(&field);
+  }
+  return live;
+}
+
+std::optional<MoeSpec> with_field(const Backend& backend, const MoeSpec& spec, const Field& field,
+                                  std::uint64_t seed) {
+  MoeSpec changed = spec;
+  if (!field.perturb(changed, seed)) return std::nullopt;
+  if (field.key == "weight_format" && seed % 2 == 0) {
+    MoeSpec other = changed;
+    draw_weight_format(other, seed / 2);
+    if (accepts(backend, other)) changed = other;
+  }
+  if (field.is_neutral(changed) || !accepts(backend, changed)) return std::nullopt;
+  for (const Field* live : live_fields(spec)) {
+    if (live->is_neutral(changed)) return std::nullopt;
+  }
+  return changed;
+}
+
+MoeSpec draw_spec(const Backend& backend, const MoeSpec& base, Draw& draw,
+                  std::span<const std::string_view> keep_neutral) {
+  const FieldSet claims = backend.claims();
+  std::vector<const Field*> order;
+  for (const Field& field : fields()) {
+    const bool kept =
+        std::find(keep_neutral.begin(), keep_neutral.end(), field.key) != keep_neutral.end();
+    if (field.kind != FieldKind::size && !kept && claims.contains(field.name)) {
+      order.push_back(&field);
+    }
+  }
+  for (std::size_t i = order.size(); i > 1; --i) {
+    std::swap(order[i - 1],
+              order[static_cast<std::size_t>(draw.integer(0, static_cast<std::int64_t>(i) - 1))]);
+  }
+  MoeSpec spec = base;
+  for (const Field* field : order) {
+    const std::uint64_t seed = draw.bits();
+    // One in six stays as it is: the neutral value of one field is what others need to show.
+    if (!field->is_neutral(spec) || draw.integer(0, 5) == 0) continue;
+    auto changed = with_field(backend, spec, *field, seed);
+    if (!changed) continue;
+    // A field that drags a forbidden one along is left alone.
+    const bool forbidden =
+        std::any_of(keep_neutral.begin(), keep_neutral.end(), [&](std::string_view key) {
+          const Field& kept = sluice::field(find_field(key));
+          return !kept.is_neutral(*changed) && kept.is_neutral(spec);
+        });
+    if (!forbidden) spec = std::move(*changed);
+  }
+  return spec;
+}
+
+}  // namespace sluice::auditing

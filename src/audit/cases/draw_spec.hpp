@@ -1,0 +1,39 @@
+// Specs in which as many claimed fields as can stand together are not neutral.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <sluice/backend.hpp>
+
+#include "spec/draw.hpp"
+
+namespace sluice::auditing {
+
+struct Sizes {
+  std::int64_t experts = 8;
+  std::int64_t top_k = 3;
+  std::int64_t hidden = 40;
+  std::int64_t intermediate = 48;
+};
+
+MoeSpec neutral_spec(const Sizes& sizes);
+
+// Valid, claimed field by field, and accepted by supports().
+bool accepts(const Backend& backend, const MoeSpec& spec);
+
+// Perturbs `field` in a copy; nullopt when no value exists, or the result is not accepted, or
+// another field that was not neutral would become so.
+std::optional<MoeSpec> with_field(const Backend& backend, const MoeSpec& spec, const Field& field,
+                                  std::uint64_t seed);
+
+// Starts from `base` and perturbs the claimed fields in an order drawn from the seed, skipping
+// those in `keep_neutral` and what does not go with those before it.
+MoeSpec draw_spec(const Backend& backend, const MoeSpec& base, Draw& draw,
+                  std::span<const std::string_view> keep_neutral = {});
+
+// Fields other than sizes that are not neutral.
+std::vector<const Field*> live_fields(const MoeSpec& spec);
+
+}  // namespace sluice::auditing

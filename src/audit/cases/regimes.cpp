@@ -1,0 +1,326 @@
+#include "audit/cases/regime.hpp"
+
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "audit/cases/draw_routing.hpp"
+#include "audit/cases/draw_spec.hpp"
+#include "audit/cases/draw_tensors.hpp"
+
+namespace sluice::auditing {
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+Sizes draw_sizes(Draw& draw) {
+  Sizes sizes;
+  sizes.experts = draw.one_of(6, 8, 12, 16);
+  // K = 1 is where the weight may go on the input.
+  sizes.top_k = draw.one_of(1, 2, 3, 4);
+  sizes.hidden = draw.one_of(8, 40, 72);
+  sizes.intermediate = draw.one_of(16, 48, 80);
+  // Blocks of 128 and 32 columns exist for the quantised formats alone.
+  if (draw.integer(0, 5) == 0) sizes.hidden = sizes.intermediate = 128;
+  return sizes;
+}
+
+DType draw_hidden_dtype(Draw& draw) { return draw.one_of(DType::bf16, DType::f32, DType::f16); }
+
+struct Plan {
+  Sizes sizes;
+  std::vector<std::string_view> keep_neutral;
+  std::int64_t tokens = 0;  // 0: drawn
+  bool bias_in_bf16_too = true;
+};
+
+Case start(const Backend& backend, std::uint64_t seed, std::string_view regime, const Plan& plan,
+           Draw& draw, Values values = Values::random) {
+  Case subject;
+  subject.regime = regime;
+  subject.seed = seed;
+  subject.spec = draw_spec(backend, neutral_spec(plan.sizes), draw, plan.keep_neutral);
+  TensorPlan tensors;
+  tensors.tokens = plan.tokens > 0 ? plan.tokens : draw.integer(3, 12);
+  tensors.hidden = draw_hidden_dtype(draw);
+  tensors.bias = plan.bias_in_bf16_too && draw.integer(0, 3) == 0 ? DType::bf16 : DType::f32;
+  tensors.values = values;
+  draw_tensors(subject, tensors, draw);
+  return subject;
+}
+
+Case ordinary(const Backend& backend, std::uint64_t seed, std::string_view regime, LogitOf logit,
+              const Plan& plan, Draw& draw, DType dtype = DType::f32) {
+  Case subject = start(backend, seed, regime, plan, draw);
+  draw_logits(subject, dtype, draw, logit);
+  return subject;
+}
+
+template <typename Make>
+std::optional<Case> simple(const Backend& backend, std::uint64_t seed, Make make) {
+  Draw draw(seed);
+  Plan plan;
+  plan.sizes = draw_sizes(draw);
+  return make(backend, seed, plan, draw);
+}
+
+std::optional<Case> make_random(const Backend& backend, std::uint64_t seed) {
+  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+    return ordinary(b, s, "random", ordinary_logit, plan, draw,
+                    draw.integer(0, 3) == 0 ? DType::bf16 : DType::f32);
+  });
+}
+
+// The factor on the weights, ids chosen by a plain rule: most other fields neutral.
+std::optional<Case> make_sparse(const Backend& backend, std::uint64_t seed) {
+  Draw draw(seed);
+  const MoeSpec base = neutral_spec(draw_sizes(draw));
+  const MoeSpec full = draw_spec(backend, base, draw);
+  MoeSpec spec = base;
+  // About a third of the fields: combinations that the full draw never leaves alone.
+  for (const Field* field : live_fields(full)) {
+    if (draw.integer(0, 2) != 0) continue;
+    if (auto changed = with_field(backend, spec, *field, draw.bits())) spec = std::move(*changed);
+  }
+  Case subject;
+  subject.regime = "sparse";
+  subject.seed = seed;
+  subject.spec = spec;
+  draw_tensors(subject, {draw.integer(3, 12), draw_hidden_dtype(draw), DType::f32, Values::random},
+               draw);
+  draw_logits(subject, DType::f32, draw, ordinary_logit);
+  return subject;
+}
+
+std::optional<Case> make_all_negative(const Backend& backend, std::uint64_t seed) {
+  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+    return ordinary(
+        b, s, "all-negative logits",
+        [](Draw& d, std::int64_t token, std::int64_t, std::int64_t) {
+          // Half the tokens beyond -17, where the tanh form of sigmoid is zero.
+          return token % 2 == 0 ? d.real(-12.0, -3.0) : d.real(-40.0, -18.0);
+        },
+        plan, draw);
+  });
+}
+
+std::optional<Case> make_large_bias(const Backend& backend, std::uint64_t seed) {
+  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+    plan.bias_in_bf16_too = false;
+    Case subject = ordinary(b, s, "bias around 12", ordinary_logit, plan, draw);
+    draw_bias(subject, "e_score_correction_bias", draw, 11.5, 12.5);
+    draw_bias(subject, "router_bias", draw, 11.0, 13.0);
+    return subject;
+  });
+}
+
+std::optional<Case> make_narrow_bias(const Backend& backend, std::uint64_t seed) {
+  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+    plan.bias_in_bf16_too = false;
+    Case subject = ordinary(
+        b, s, "narrow bias at an offset",
+        [](Draw& d, std::int64_t, std::int64_t, std::int64_t) { return d.real(-0.05, 0.05); }, plan,
+        draw);
+    draw_bias(subject, "e_score_correction_bias", draw, 6.8, 7.06);
+    return subject;
+  });
+}
+
+std::optional<Case> make_ties(const Backend& backend, std::uint64_t seed) {
+  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+    Case subject = ordinary(
+        b, s, "exact ties",
+        [](Draw& d, std::int64_t, std::int64_t, std::int64_t) {
+          return d.one_of(-1.0, -0.0, 0.0, 0.5, 0.5);
+        },
+        plan, draw);
+    draw_bias(subject, "e_score_correction_bias", draw, 0.25, 0.25);
+    draw_bias(subject, "router_bias", draw, -0.5, -0.5);
+    return subject;
+  });
+}
+
+// A near tie that is none: differences of a few fp32 steps at exactly representable scores.
+std::optional<Case> make_near_ties(const Backend& backend, std::uint64_t seed) {
+  Draw draw(seed);
+  Plan plan;
+  plan.sizes = draw_sizes(draw);
+  plan.keep_neutral = {"router_bias", "e_score_correction_bias", "weights_from_biased_scores",
+                       "router_logits_dtype", "score_func"};
+  return ordinary(
+      backend, seed, "near ties",
+      [](Draw& d, std::int64_t, std::int64_t, std::int64_t) {
+        return -1.0 + static_cast<double>(d.integer(0, 4000)) * 0x1p-14;
+      },
+      plan, draw);
+}
+
+std::optional<Case> make_non_finite(const Backend& backend, std::uint64_t seed) {
+  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+    plan.tokens = 10;
+    Case subject = ordinary(b, s, "NaN and infinite rows", ordinary_logit, plan, draw);
+    OwnedTensor& logits = subject.tensors["router_logits"];
+    const std::int64_t experts = logits.shape()[1];
+    const auto set = [&](std::int64_t token, std::int64_t first, std::int64_t end, float value) {
+      for (std::int64_t e = first; e < end; ++e) logits.set(token * experts + e, value);
+    };
+    set(1, 0, 1, kNan);
+    set(2, 0, experts, kNan);
+    set(3, 0, experts, -kInf);
+    set(4, 1, experts, kNan);
+    set(5, experts / 2, experts, -kInf);
+    set(6, 2, 3, -kInf);
+    // +inf plus -inf inside a group has no order; no released router ranks infinite scores.
+    if (subject.spec.router.n_group == 1) set(7, 1, 2, kInf);
+    return subject;
+  });
+}
+
+std::optional<Case> make_hot_expert(const Backend& backend, std::uint64_t seed) {
+  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+    plan.tokens = 37;
+    return ordinary(
+        b, s, "one hot expert, others empty",
+        [](Draw& d, std::int64_t, std::int64_t e, std::int64_t experts) {
+          const double lift = e == experts - 1 ? 6.0 : e % 3 == 0 ? 2.0 : -4.0;
+          return lift + 0.3 * normal(d);
+        },
+        plan, draw);
+  });
+}
+
+std::optional<Case> make_every_expert(const Backend& backend, std::uint64_t seed) {
+  Draw draw(seed);
+  Plan plan;
+  plan.sizes = draw_sizes(draw);
+  plan.sizes.experts = plan.sizes.top_k = draw.one_of(4, 6);
+  return ordinary(backend, seed, "every expert", ordinary_logit, plan, draw);
+}
+
+std::optional<Case> make_given(const Backend& backend, std::uint64_t seed) {
+  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+    Case subject = start(b, s, "given routing", plan, draw);
+    draw_given_routing(subject, draw.one_of(DType::i32, DType::i64),
+                       draw.one_of(DType::f32, DType::bf16), false, draw);
+    return subject;
+  });
+}
+
+std::optional<Case> make_one_token(const Backend& backend, std::uint64_t seed) {
+  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+    plan.tokens = 1;
+    return ordinary(b, s, "one token", ordinary_logit, plan, draw);
+  });
+}
+
+std::optional<Case> make_tiles(const Backend& backend, std::uint64_t seed) {
+  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+    plan.sizes.hidden = 40;
+    plan.sizes.intermediate = 16;
+    plan.tokens = draw.one_of(2, 15, 16) + draw.integer(0, 2) + 16 * draw.integer(0, 1) +
+                  64 * draw.integer(0, 1);
+    return ordinary(b, s, "tokens around tiles", ordinary_logit, plan, draw);
+  });
+}
+
+std::optional<Case> make_wide(const Backend& backend, std::uint64_t seed) {
+  Draw draw(seed);
+  Plan plan;
+  plan.sizes = {4, 2, draw.one_of(136, 200, 264), draw.one_of(144, 272)};
+  plan.tokens = draw.integer(2, 5);
+  return ordinary(backend, seed, "widths off the 128 grid", ordinary_logit, plan, draw);
+}
+
+std::optional<Case> make_many_experts(const Backend& backend, std::uint64_t seed) {
+  Draw draw(seed);
+  Plan plan;
+  plan.sizes = {128, 8, 16, 16};
+  plan.tokens = 9;
+  return ordinary(backend, seed, "128 experts, 8 chosen", ordinary_logit, plan, draw);
+}
+
+std::optional<Case> make_exact(const Backend& backend, std::uint64_t seed) {
+  return exact_case(backend, seed);
+}
+
+// More tokens than a 16-bit row index or a grid's second dimension can count.
+std::optional<Case> make_many_tokens(const Backend& backend, std::uint64_t seed) {
+  Draw draw(seed);
+  Case subject;
+  subject.regime = "more than 65535 tokens";
+  subject.seed = seed;
+  subject.spec = neutral_spec({2, 1, 8, 8});
+  const Field& factor = field(find_field("router.routed_scaling_factor"));
+  if (auto changed = with_field(backend, subject.spec, factor, seed)) subject.spec = *changed;
+  if (!accepts(backend, subject.spec)) return std::nullopt;
+  draw_tensors(subject, {65537 + draw.integer(0, 40), DType::bf16, DType::f32, Values::random},
+               draw);
+  draw_logits(subject, DType::f32, draw, ordinary_logit);
+  return subject;
+}
+
+constexpr std::array kRegimes{
+    Regime{"random", "every claimed field that fits, all at once", "ABCDEFGHIJKLMNOPQ", false,
+           make_random},
+    Regime{"sparse", "a third of the fields", "ABCDEFGHIJNQ", false, make_sparse},
+    Regime{"all-negative", "every logit negative, half of them below -17", "C", false,
+           make_all_negative},
+    Regime{"large-bias", "biases around 12", "C", false, make_large_bias},
+    Regime{"narrow-bias", "biases in [6.8, 7.06]", "D", false, make_narrow_bias},
+    Regime{"ties", "equal scores", "M", false, make_ties},
+    Regime{"near-ties", "scores a few steps apart", "DM", false, make_near_ties},
+    Regime{"non-finite", "NaN and infinite logits", "M", false, make_non_finite},
+    Regime{"hot-expert", "one expert gets every token, others none", "BCGJ", false,
+           make_hot_expert},
+    Regime{"every-expert", "K = E", "CFG", false, make_every_expert},
+    Regime{"given", "ids and weights given", "ABFGHJO", false, make_given},
+    Regime{"one-token", "T = 1", "JKP", false, make_one_token},
+    Regime{"tiles", "T around multiples of 16", "JOP", false, make_tiles},
+    Regime{"wide", "H and I off the 128 grid", "IJNQ", false, make_wide},
+    Regime{"many-experts", "E = 128, K = 8", "C", false, make_many_experts},
+    Regime{"exact", "small integers: the bound is zero", "HIN", false, make_exact},
+    Regime{"many-tokens", "T > 65535", "L", true, make_many_tokens},
+};
+
+}  // namespace
+
+std::span<const Regime> regimes() { return kRegimes; }
+
+Case plain_case(const MoeSpec& spec, std::uint64_t seed, std::int64_t tokens) {
+  Draw draw(seed);
+  Case subject;
+  subject.regime = "plain";
+  subject.seed = seed;
+  subject.spec = spec;
+  draw_tensors(subject, {tokens, draw_hidden_dtype(draw), DType::f32, Values::random}, draw);
+  draw_logits(subject, DType::f32, draw, ordinary_logit);
+  return subject;
+}
+
+std::optional<Case> exact_case(const Backend& backend, std::uint64_t seed) {
+  Draw draw(seed);
+  Plan plan;
+  plan.sizes = draw_sizes(draw);
+  plan.sizes.hidden = draw.one_of(40, 72);
+  plan.tokens = plan.sizes.hidden;
+  // What would round: constants of the activation, a factor on the output, a sigmoid gate.
+  plan.keep_neutral = {"swiglu_alpha",       "swiglu_beta",
+                       "swiglu_limit",       "apply_routed_scale_to_output",
+                       "shared_expert_gate", "apply_router_weight_on_input",
+                       "weight_format",      "output_dtype"};
+  Case subject;
+  subject.regime = "exact";
+  subject.seed = seed;
+  subject.statistical = false;
+  subject.spec = draw_spec(backend, neutral_spec(plan.sizes), draw, plan.keep_neutral);
+  MoeSpec wide = subject.spec;
+  wide.layer.output_dtype = OutputDType::f32;
+  if (accepts(backend, wide)) subject.spec = wide;
+  if (subject.spec.experts.activation_format == ActivationFormat::fp8_e4m3) return std::nullopt;
+  draw_tensors(subject, {plan.tokens, DType::bf16, DType::f32, Values::integers}, draw);
+  draw_given_routing(subject, DType::i32, DType::f32, true, draw);
+  return subject;
+}
+
+}  // namespace sluice::auditing

@@ -1,0 +1,174 @@
+#include "audit/run_case.hpp"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "audit/fenced_buffer.hpp"
+
+namespace sluice::auditing {
+namespace {
+
+std::string describe_exception() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return fmt::format("{} ({})", error.what(), to_string(error.kind()));
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "something that is no std::exception";
+  }
+}
+
+// Bytes of tensors that the backend must not change.
+class Unchanged {
+ public:
+  explicit Unchanged(const Case& subject) {
+    for (const auto& [name, tensor] : subject.tensors) {
+      if (is_input(name)) copies_.emplace_back(name, tensor);
+    }
+  }
+  std::string complaint(const Case& subject) const {
+    for (const auto& [name, copy] : copies_) {
+      const OwnedTensor& now = *subject.find(name);
+      if (copy.size_bytes() == 0 || std::memcmp(now.data(), copy.data(), copy.size_bytes()) == 0) {
+        continue;
+      }
+      return fmt::format("{} was changed by forward; inputs are read-only", name);
+    }
+    return {};
+  }
+
+ private:
+  std::vector<std::pair<std::string, OwnedTensor>> copies_;
+};
+
+OwnedTensor tensor_of(const FencedBuffer& buffer, DType dtype, const Shape& shape) {
+  OwnedTensor tensor(dtype, shape);
+  if (tensor.size_bytes() > 0) {
+    std::memcpy(tensor.data(), buffer.data(), tensor.size_bytes());
+  }
+  return tensor;
+}
+
+}  // namespace
+
+struct LoadedCase::Impl {
+  Case subject;  // a copy: a faulty backend may write to its inputs
+  RunOptions options;
+  std::unique_ptr<Experts> experts;
+  std::string error;
+  FencedBuffer workspace;
+  bool has_workspace = false;
+};
+
+LoadedCase::LoadedCase(const Backend& backend, const Case& subject, const RunOptions& options)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->subject = subject;
+  impl_->options = options;
+  try {
+    impl_->experts = backend.load(impl_->subject.spec, impl_->subject.weights(), options.load);
+  } catch (...) {
+    impl_->error = describe_exception();
+  }
+}
+
+LoadedCase::~LoadedCase() = default;
+LoadedCase::LoadedCase(LoadedCase&&) noexcept = default;
+
+const Experts* LoadedCase::experts() const { return impl_->experts.get(); }
+
+RunResult LoadedCase::run(std::optional<Poison> poison) {
+  RunResult result;
+  if (!impl_->experts) {
+    result.error = impl_->error;
+    result.threw_at_load = true;
+    return result;
+  }
+  Case& subject = impl_->subject;
+  const std::int64_t tokens = subject.tokens();
+  const Shape output_shape{tokens, subject.spec.experts.hidden_size};
+  const Shape routing_shape{tokens, subject.spec.router.top_k};
+  const DType dtype = subject.output_dtype();
+  const auto bytes = [](const Shape& shape, DType type) {
+    return static_cast<std::size_t>(shape.elements() * bits(type) / 8);
+  };
+  try {
+    const std::size_t needed = impl_->experts->workspace_bytes(tokens);
+    constexpr std::size_t kAbsurd = std::size_t{1} << 34;
+    if (needed > kAbsurd) {
+      result.memory = fmt::format("workspace_bytes({}) is {}", tokens, needed);
+      return result;
+    }
+    const Poison fill = poison.value_or(Poison::nan);
+    if (!impl_->has_workspace || impl_->workspace.size() != needed) {
+      impl_->workspace = FencedBuffer(needed, fill);
+      impl_->has_workspace = true;
+    } else if (poison) {
+      impl_->workspace.fill(fill);
+    }
+    FencedBuffer output(bytes(output_shape, dtype), fill);
+    FencedBuffer ids(bytes(routing_shape, DType::i32), fill);
+    FencedBuffer weights(bytes(routing_shape, DType::f32), fill);
+    ForwardOutput out{{output.data(), dtype, output_shape, {}}, {}, {}};
+    if (impl_->options.report_routing) {
+      out.topk_ids = {ids.data(), DType::i32, routing_shape, {}};
+      out.topk_weights = {weights.data(), DType::f32, routing_shape, {}};
+    }
+    const Unchanged unchanged(subject);
+    impl_->experts->forward(subject.input(), out, {impl_->workspace.data(), needed});
+    result.memory = unchanged.complaint(subject);
+    const auto fence = [&](const FencedBuffer& buffer, std::string_view name) {
+      if (result.memory.empty() && !buffer.intact()) {
+        result.memory = fmt::format("memory beside {} was written ({} bytes were asked for)", name,
+                                    buffer.size());
+      }
+    };
+    fence(output, "output");
+    fence(ids, "topk_ids");
+    fence(weights, "topk_weights");
+    fence(impl_->workspace, "the workspace");
+    impl_->workspace.mend();
+    result.output = tensor_of(output, dtype, output_shape);
+    if (impl_->options.report_routing) {
+      result.ids = tensor_of(ids, DType::i32, routing_shape);
+      result.weights = tensor_of(weights, DType::f32, routing_shape);
+    }
+  } catch (...) {
+    result.error = describe_exception();
+  }
+  return result;
+}
+
+RunResult LoadedCase::run_rows(std::int64_t first, std::int64_t end) {
+  // The weights are loaded; only the tokens change.
+  Case whole = std::move(impl_->subject);
+  impl_->subject = rows_of(whole, first, end);
+  RunResult result = run(Poison::nan);
+  impl_->subject = std::move(whole);
+  return result;
+}
+
+RunResult run_case(const Backend& backend, const Case& subject, const RunOptions& options) {
+  LoadedCase loaded(backend, subject, options);
+  return loaded.run(options.poison);
+}
+
+Case rows_of(const Case& subject, std::int64_t first, std::int64_t end) {
+  Case part = subject;
+  for (auto& [name, tensor] : part.tensors) {
+    if (!is_input(name)) continue;
+    const std::int64_t columns = tensor.shape()[1];
+    OwnedTensor rows(tensor.dtype(), {end - first, columns});
+    const auto row_bytes = static_cast<std::size_t>(columns * bits(tensor.dtype()) / 8);
+    if (rows.size_bytes() > 0) {
+      std::memcpy(rows.data(), tensor.data() + static_cast<std::size_t>(first) * row_bytes,
+                  rows.size_bytes());
+    }
+    tensor = std::move(rows);
+  }
+  return part;
+}
+
+}  // namespace sluice::auditing

@@ -1,0 +1,55 @@
+// Running a case on a backend, with every buffer poisoned and fenced.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <sluice/backend.hpp>
+
+#include "audit/case.hpp"
+
+namespace sluice::auditing {
+
+struct RunResult {
+  OwnedTensor output;   // [tokens, H]
+  OwnedTensor ids;      // [tokens, K] i32; not given: not asked for
+  OwnedTensor weights;  // [tokens, K] f32
+  std::string error;    // what was thrown, if anything
+  std::string memory;   // a fence that was overrun or an input that was changed, if any
+  bool threw_at_load = false;
+};
+
+enum class Poison : std::uint8_t { nan, zero, ones };
+
+struct RunOptions {
+  LoadOptions load;
+  bool report_routing = true;
+  Poison poison = Poison::nan;
+};
+
+// A loaded case that can be run again over the same, now dirty, memory.
+class LoadedCase {
+ public:
+  // Never throws for what the backend does: see `error`.
+  LoadedCase(const Backend& backend, const Case& subject, const RunOptions& options);
+  ~LoadedCase();
+  LoadedCase(LoadedCase&&) noexcept;
+
+  // Fills output and workspace with `poison` first; no poison: the workspace stays as it was left.
+  RunResult run(std::optional<Poison> poison);
+  // Rows [first, end) of the case as a call of its own.
+  RunResult run_rows(std::int64_t first, std::int64_t end);
+  const Experts* experts() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+RunResult run_case(const Backend& backend, const Case& subject, const RunOptions& options = {});
+
+// The case with tokens [first, end) only.
+Case rows_of(const Case& subject, std::int64_t first, std::int64_t end);
+
+}  // namespace sluice::auditing
