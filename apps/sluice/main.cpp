@@ -17,7 +17,12 @@ namespace sluice::cli {
 namespace {
 
 constexpr Verb kVerbs[] = {
+    {"run", "A prompt or a chat message to text", declare_run},
+    {"eval", "Answer GSM8K on several backends side by side", declare_eval},
+    {"inspect", "What a model or a spec asks for, and who honours it", declare_inspect},
     {"layer", "Run one MoE layer on given tensors", declare_layer},
+    {"logits", "A model's logits on given ids", declare_logits},
+    {"tokenize", "Text to token ids and back", declare_tokenize},
 };
 
 constexpr const char* kFooter =

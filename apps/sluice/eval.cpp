@@ -1,0 +1,231 @@
+// sluice eval gsm8k: one model, several ways of computing it, side by side.
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sluice/audit.hpp>
+#include <sluice/eval.hpp>
+
+#include "base/fail.hpp"
+#include "eval_report.hpp"
+#include "model_files.hpp"
+#include "output/json_file.hpp"
+#include "output/progress.hpp"
+#include "output/table.hpp"
+#include "verb.hpp"
+
+namespace sluice::cli {
+namespace {
+
+constexpr const char* kFooter =
+    R"(Every run answers the same prompts greedily. Per run: accuracy by four published scoring rules with
+Wilson's 95 % interval, mean NLL of the gold answer per token, and against the first run: the share
+of identical answers, the median token at which the others differ, and the mean KL divergence over
+the gold answer. All runs stay in memory side by side.
+
+A record of every answer is kept (--records), so that --resume continues an interrupted run.
+--inject runs the last backend once more with one fault: drop:FIELD, double:FIELD or a mutant of
+`sluice audit`. --score judges completions made elsewhere: JSON lines with "answer" ("… #### 42" or
+the number) and "completion".
+
+Examples: the right backend, ours, and ours with one parameter lost
+  sluice eval gsm8k --model demo/trinity-tiny --data demo/problems/test.jsonl \
+         --backends reference,cpu --inject drop:router.routed_scaling_factor
+  sluice eval gsm8k --score completions.jsonl)";
+
+struct Options {
+  ModelChoice model;
+  std::string data;
+  std::string shots_file;
+  std::string score;
+  std::string records;
+  std::string json;
+  std::int64_t limit = kAllProblems;
+  std::int64_t shots = 0;
+  std::vector<std::string> backends;
+  std::vector<std::string> faults;
+  bool chat = false;
+  bool resume = false;
+  EvalOptions eval;
+};
+
+struct EvalRun {
+  std::string name;
+  std::string fault;                // empty: none
+  std::unique_ptr<Backend> broken;  // outlives the model
+  std::unique_ptr<Model> model;
+};
+
+// The backend of the first MoE layer, which stands for the model where none was asked for.
+std::string backend_of(const Model& model) {
+  for (const LayerDescription& layer : model.description().layers) {
+    const Backend* backend = model.layer_backend(layer.index);
+    if (backend != nullptr) return std::string(backend->name());
+  }
+  return "dense";
+}
+
+std::vector<EvalRun> load_runs(const Options& options) {
+  std::vector<EvalRun> runs;
+  const ModelOptions common = options.model.options();
+  const auto backends = options.backends.empty() ? std::vector<std::string>{""} : options.backends;
+  for (const std::string& name : backends) {
+    ModelOptions model_options = common;
+    model_options.backend = name;
+    EvalRun& run = runs.emplace_back();
+    run.model = load_with_progress(options.model, model_options, name);
+    run.name = name.empty() ? backend_of(*run.model) : name;
+  }
+  const std::string last = runs.back().name;
+  for (const std::string& fault : options.faults) {
+    EvalRun& run = runs.emplace_back();
+    run.name = last + " + " + fault;
+    run.fault = fault;
+    run.broken = inject(backend(last), fault);
+    ModelOptions model_options = common;
+    model_options.instance = run.broken.get();
+    run.model = load_with_progress(options.model, model_options, run.name);
+  }
+  return runs;
+}
+
+std::string records_path(const Options& options) {
+  if (!options.records.empty()) return options.records;
+  const bool beside = !options.json.empty() && options.json != "-";
+  return beside ? options.json + ".records.jsonl" : "sluice-eval.records.jsonl";
+}
+
+std::string settings_of(const Options& options, const std::vector<EvalRun>& runs,
+                        std::span<const Problem> problems) {
+  nlohmann::ordered_json names = nlohmann::ordered_json::array();
+  for (const EvalRun& run : runs) names.push_back(run.name);
+  return nlohmann::ordered_json{{"model", fingerprint_model(options.model.directory)},
+                                {"data", fingerprint_problems(problems)},
+                                {"problems", problems.size()},
+                                {"runs", names},
+                                {"shots", fingerprint_problems(options.eval.prompt.shots)},
+                                {"chat", options.chat},
+                                {"max_new_tokens", options.eval.max_new_tokens},
+                                {"activations", options.model.activations}}
+      .dump();
+}
+
+std::vector<Problem> read_shots(const Options& options) {
+  if (options.shots == 0) return {};
+  if (options.shots_file.empty()) {
+    fail(ErrorKind::user, "--shots {} needs --shots-file FILE with solved problems", options.shots);
+  }
+  auto shots = read_problems(options.shots_file, options.shots);
+  if (std::ssize(shots) < options.shots) {
+    fail(ErrorKind::user, "{} holds {} problems, --shots asks for {}", options.shots_file,
+         shots.size(), options.shots);
+  }
+  return shots;
+}
+
+int run_score(const Options& options) {
+  const auto scores = score(read_completions(options.score));
+  if (!options.json.empty()) write_json(options.json, {{"accuracy", scores_json(scores)}});
+  if (options.json == "-") return kOk;
+  Table table({{"rule"}, {"correct", true}, {"of", true}, {"accuracy [95 %]", true}, {"reads"}});
+  for (std::size_t rule = 0; rule < kScoringRules; ++rule) {
+    table.add({std::string(scoring_rules()[rule].name), fmt::format("{}", scores[rule].hits),
+               fmt::format("{}", scores[rule].trials), percent_with_interval(scores[rule]),
+               std::string(scoring_rules()[rule].meaning)});
+  }
+  fmt::print("{}", table.text());
+  return kOk;
+}
+
+EvalReport evaluate(const Options& options, const std::vector<EvalRun>& runs,
+                    std::span<const Problem> problems) {
+  const Tokenizer tokenizer = Tokenizer::load(options.model.directory);
+  std::vector<EvalSubject> subjects;
+  for (const EvalRun& run : runs) subjects.push_back({run.name, run.model.get()});
+  EvalOptions eval = options.eval;
+  eval.stop_ids = stop_ids(options.model.directory, tokenizer);
+  eval.records = records_path(options);
+  eval.resume = options.resume;
+  eval.settings = settings_of(options, runs, problems);
+  ProgressLine line("evaluating");
+  eval.progress = [&](std::size_t done, std::size_t total) {
+    line.update(static_cast<double>(done), static_cast<double>(total),
+                fmt::format("{} of {} problems", done, total));
+  };
+  return evaluate_gsm8k(subjects, tokenizer, problems, eval);
+}
+
+void print_report(const Options& options, const std::vector<EvalRun>& runs,
+                  const EvalReport& report) {
+  fmt::print("GSM8K, {} problems, {}-shot{}, greedy: {}\n\n",
+             report.subjects.front().accuracy[0].trials, options.shots,
+             options.chat ? ", chat" : "", options.model.directory);
+  fmt::print("{}\n{}\n", accuracy_table(report), speed_table(report));
+  if (report.resumed > 0) fmt::print("{} problems came from the records\n", report.resumed);
+  fmt::print("a record of every answer: {}\n", records_path(options));
+  const std::size_t right = runs.size() - options.faults.size() - 1;
+  for (std::size_t i = right + 1; i < runs.size(); ++i) {
+    fmt::print("\n{}", fault_sentence(runs[i].fault, report.subjects[right], report.subjects[i]));
+  }
+}
+
+int run_gsm8k(Options& options) {
+  if (!options.score.empty()) return run_score(options);
+  if (options.model.directory.empty() || options.data.empty()) {
+    fail(ErrorKind::user,
+         "give --model DIR and --data FILE.jsonl (GSM8K's test.jsonl, github.com/openai/"
+         "grade-school-math, or demo/problems/test.jsonl), or --score COMPLETIONS.jsonl");
+  }
+  options.eval.prompt = {read_shots(options), options.chat};
+  const auto problems = read_problems(options.data, options.limit);
+  const auto runs = load_runs(options);
+  const EvalReport report = evaluate(options, runs, problems);
+  if (!options.json.empty()) {
+    auto json = report_json(report);
+    json["model"] = options.model.directory;
+    json["data"] = options.data;
+    json["shots"] = options.shots;
+    json["records"] = records_path(options);
+    write_json(options.json, json);
+  }
+  if (options.json != "-") print_report(options, runs, report);
+  return kOk;
+}
+
+}  // namespace
+
+Run declare_eval(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.require_subcommand(1);
+  CLI::App& gsm8k = *app.add_subcommand("gsm8k", "Grade-school mathematics, answers after ####");
+  options->model.declare(gsm8k);
+  gsm8k.get_option("--model")->required(false);
+  gsm8k.add_option("--data", options->data, "Problems: JSON lines with question and answer");
+  gsm8k.add_option("--backends", options->backends, "Runs to compare, e.g. reference,cpu")
+      ->delimiter(',');
+  gsm8k.add_option("--inject", options->faults,
+                   "One more run of the last backend with this fault; may be repeated");
+  gsm8k.add_option("--shots", options->shots, "Solved problems before each question")
+      ->check(CLI::NonNegativeNumber);
+  gsm8k.add_option("--shots-file", options->shots_file, "Where they come from, in order");
+  gsm8k.add_flag("--chat", options->chat, "Ask through the checkpoint's chat template");
+  gsm8k.add_option("--limit", options->limit, "Only the first N problems")
+      ->check(CLI::PositiveNumber);
+  gsm8k.add_option("--max-new-tokens", options->eval.max_new_tokens, "Longest answer")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  gsm8k.add_option("--batch", options->eval.batch, "Sequences at a time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  gsm8k.add_option("--records", options->records,
+                   "Where the records go (default: beside --json, else sluice-eval.records.jsonl)");
+  gsm8k.add_flag("--resume", options->resume, "Continue from the records");
+  gsm8k.add_option("--score", options->score, "Only judge the completions in this file");
+  gsm8k.add_option("--json", options->json, "Write the figures here; - is stdout");
+  gsm8k.footer(kFooter);
+  app.footer("Example:\n  sluice eval gsm8k --help");
+  return [options] { return run_gsm8k(*options); };
+}
+
+}  // namespace sluice::cli
