@@ -53,11 +53,13 @@ class TextDecoder {
 };
 
 struct Request {
-  std::vector<std::int32_t> prompt;  // at least one id
-  Sampling sampling;
+  std::vector<std::int32_t> prompt = {};  // at least one id
+  Sampling sampling = {};
   std::int64_t max_new_tokens = 256;
-  std::vector<std::int32_t> stop_ids;     // the id itself is not part of the text
-  std::vector<std::string> stop_strings;  // the text ends before the earliest match
+  std::vector<std::int32_t> stop_ids = {};  // the id itself is not part of the text
+  // The text ends before the match that is complete first; of several, the longest. Where ids
+  // begin and end within the text makes no difference.
+  std::vector<std::string> stop_strings = {};
 };
 
 enum class FinishReason : std::uint8_t { stop_id, stop_string, length };
@@ -75,10 +77,10 @@ struct GenerateOptions {
   // Compute what all prompts begin with once, and fork it.
   bool share_prefix = true;
   // Needed for text and for stop_strings (Error(user) if they are given without it).
-  std::function<std::unique_ptr<TextDecoder>()> make_decoder;
+  std::function<std::unique_ptr<TextDecoder>()> make_decoder = {};
   // Text that can no longer become part of a stop string; and each completion when it is done.
-  std::function<void(std::size_t request, std::string_view text)> on_text;
-  std::function<void(std::size_t request, const Completion& completion)> on_done;
+  std::function<void(std::size_t request, std::string_view text)> on_text = {};
+  std::function<void(std::size_t request, const Completion& completion)> on_done = {};
 };
 
 // Completions in the order of the requests. When a sequence ends, the next prompt takes its place.

@@ -31,14 +31,14 @@ struct LoadProgress {
 };
 
 struct ModelOptions {
-  std::string backend;                // of the MoE layers; empty: choose_backend's rules
+  std::string backend = {};           // of the MoE layers; empty: choose_backend's rules
   const Backend* instance = nullptr;  // a backend outside the list (plugin, mutant); wins
   ActivationPrecision precision = ActivationPrecision::f32;
-  std::shared_ptr<Executor> executor;  // null: make_executor()
-  std::function<void(const LoadProgress&)> progress;
+  std::shared_ptr<Executor> executor = {};  // null: make_executor()
+  std::function<void(const LoadProgress&)> progress = {};
   // Kimi-Linear only, Error(user) for other families. Hugging Face: 1e-6 (the default), vLLM and
   // llama.cpp: 1e-5.
-  std::optional<double> kv_a_layernorm_eps;
+  std::optional<double> kv_a_layernorm_eps = {};
   // Kimi-Linear only: route as Moonshot's released remote code does.
   bool weights_from_biased_scores = false;
 };
@@ -83,8 +83,8 @@ class Sequence {
 inline constexpr std::int64_t kAllPositions = std::numeric_limits<std::int64_t>::max();
 
 struct SequenceInput {
-  Sequence* sequence = nullptr;       // each at most once per batch
-  std::span<const std::int32_t> ids;  // continue the sequence; may be empty
+  Sequence* sequence = nullptr;            // each at most once per batch
+  std::span<const std::int32_t> ids = {};  // continue the sequence; may be empty
   // How many of the last new positions' logits are wanted (clipped to ids.size()).
   std::int64_t logits = 1;
 };

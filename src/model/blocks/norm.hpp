@@ -1,0 +1,35 @@
+// RMS norm: w · v · rsqrt(mean(v²) + eps), reduced and multiplied by w in fp32.
+#pragma once
+
+#include <vector>
+
+#include <sluice/tensor.hpp>
+
+#include "model/blocks/compute.hpp"
+#include "model/blocks/matrix.hpp"
+
+namespace sluice {
+
+class RmsNorm {
+ public:
+  RmsNorm() = default;
+  RmsNorm(const TensorView& weight, double eps);
+  // Row by row; out may be x.
+  void operator()(Compute& compute, const Matrix& x, Matrix& out) const;
+  // One vector of width(); out may be x.
+  void vector(const float* x, float* out) const;
+  std::int64_t width() const { return static_cast<std::int64_t>(weight_.size()); }
+  std::size_t bytes() const { return weight_.size() * sizeof(float); }
+
+ private:
+  std::vector<float> weight_;
+  float eps_ = 0.0f;
+};
+
+// A small tensor's values as fp32, whatever its dtype and rank.
+std::vector<float> to_floats(const TensorView& tensor);
+
+// x += y
+void add_rows(Compute& compute, Matrix& x, const Matrix& y);
+
+}  // namespace sluice

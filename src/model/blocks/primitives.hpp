@@ -1,0 +1,51 @@
+// The inner loops of attention, KDA and the elementwise parts, for the best instruction set here.
+//
+// Small dense products on strided fp32 matrices that are not weights (those are packed, see
+// linear.hpp). Each element of a result is summed in an order that depends on k alone, never on
+// where the element lies in its tile: a row's bits do not depend on the other rows.
+#pragma once
+
+#include <cstdint>
+
+namespace sluice {
+
+struct Primitives {
+  // c[m, n] = a[m, k] · b[k, n], or += with accumulate.
+  void (*matmul)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t lda,
+                 const float* b, std::int64_t ldb, float* c, std::int64_t ldc, bool accumulate);
+  // c[m, n] = a[m, k] · b[n, k]ᵀ, or += with accumulate.
+  void (*matmul_nt)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
+                    std::int64_t lda, const float* b, std::int64_t ldb, float* c, std::int64_t ldc,
+                    bool accumulate);
+  float (*sum_squares)(const float* x, std::int64_t n);
+  float (*maximum)(const float* x, std::int64_t n);  // -inf for n = 0
+  // x = exp(x - shift) for x <= shift; returns the sum. -inf gives 0.
+  float (*exp_shifted)(float* x, std::int64_t n, float shift);
+  // out = exp(min(a - b, 0)) · c; a, b, c and out may be the same memory.
+  void (*decay_product)(const float* a, const float* b, const float* c, float* out, std::int64_t n);
+  // out = silu(gate) · up
+  void (*silu_product)(const float* gate, const float* up, float* out, std::int64_t n);
+  // x = x · sigmoid(gate)
+  void (*sigmoid_product)(float* x, const float* gate, std::int64_t n);
+  // out[c] = silu(sum over j of weights[j · n + c] · inputs[j][c])
+  void (*conv_silu)(const float* const* inputs, std::int64_t taps, const float* weights, float* out,
+                    std::int64_t n);
+  // out = -rate · softplus(x + bias); softplus(x) = x for x > 20
+  void (*log_decay)(const float* x, const float* bias, float rate, float* out, std::int64_t n);
+  // One step of the delta rule on state [key_dim, value_dim], values [value_dim] at a time:
+  // state = diag(decay) state; out = stateᵀ q after state += k (beta (v - stateᵀ k))ᵀ.
+  void (*delta_step)(std::int64_t key_dim, std::int64_t value_dim, const float* decay,
+                     const float* q, const float* k, const float* v, float beta, float* state,
+                     float* out);
+};
+
+// Of the instruction set that the weights' kernels use (SLUICE_ISA), chosen once per process.
+const Primitives& primitives();
+
+extern const Primitives kPrimitivesGeneric;
+#ifdef SLUICE_X86_PRIMITIVES
+extern const Primitives kPrimitivesAvx2;
+extern const Primitives kPrimitivesAvx512;
+#endif
+
+}  // namespace sluice

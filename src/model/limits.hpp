@@ -1,0 +1,15 @@
+// Bounds on what config.json may ask for: far above any model, far below what overflows a product
+// of three of them.
+#pragma once
+
+#include <cstdint>
+
+namespace sluice {
+
+inline constexpr std::int64_t kMostLayers = 4096;
+inline constexpr std::int64_t kMostHeads = 4096;
+inline constexpr std::int64_t kMostWidth = std::int64_t{1} << 20;
+inline constexpr std::int64_t kMostIds = std::int64_t{1} << 24;
+inline constexpr std::int64_t kMostPositions = std::int64_t{1} << 40;
+
+}  // namespace sluice

@@ -1,0 +1,40 @@
+#include "model/model_list.hpp"
+
+#include "base/fail.hpp"
+#include "model/afmoe/model.hpp"
+#include "model/config_reader.hpp"
+#include "model/kimi_linear/model.hpp"
+
+namespace sluice {
+namespace {
+
+constexpr ModelFamily kFamilies[] = {
+    {"afmoe", afmoe::describe, afmoe::load},
+    {"kimi_linear", kimi_linear::describe, kimi_linear::load},
+};
+
+const ModelFamily& family_of(const std::string& config_json) {
+  const std::string model_type = ConfigReader(config_json).text("model_type");
+  std::string known;
+  for (const ModelFamily& family : kFamilies) {
+    if (family.model_type == model_type) return family;
+    known += fmt::format("{}\"{}\"", known.empty() ? "" : ", ", family.model_type);
+  }
+  fail(ErrorKind::checkpoint, "config.json: model_type is \"{}\"; models that can be run: {}",
+       model_type, known);
+}
+
+}  // namespace
+
+std::span<const ModelFamily> model_families() { return kFamilies; }
+
+ModelDescription describe_model(const std::string& config_json_text, const ModelOptions& options) {
+  return family_of(config_json_text).describe(config_json_text, options);
+}
+
+std::unique_ptr<Model> load_model(const std::string& directory, const ModelOptions& options) {
+  const Checkpoint checkpoint = Checkpoint::open(directory);
+  return family_of(checkpoint.config_text()).load(checkpoint, options);
+}
+
+}  // namespace sluice

@@ -1,0 +1,64 @@
+#include "model/moe_loader.hpp"
+
+#include "base/fail.hpp"
+
+namespace sluice {
+namespace {
+
+WeightFormat format_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return WeightFormat::f32;
+    case DType::bf16:
+      return WeightFormat::bf16;
+    case DType::f16:
+      return WeightFormat::f16;
+    default:
+      fail(ErrorKind::checkpoint, "expert weights are {}; F32, BF16 and F16 can be loaded",
+           to_string(dtype));
+  }
+}
+
+}  // namespace
+
+MoeSpec spec_in_use(MoeSpec spec, DType expert_dtype, const ModelOptions& options) {
+  spec.experts.weight_format = format_of(expert_dtype);
+  spec.experts.activation_format = options.precision == ActivationPrecision::f32
+                                       ? ActivationFormat::f32
+                                       : ActivationFormat::bf16;
+  spec.router.weights_from_biased_scores = options.weights_from_biased_scores;
+  return spec;
+}
+
+std::unique_ptr<FeedForward> load_moe(const MoeSpec& spec, SingleExpertNorm single,
+                                      const MoeTensorNames& names, const WeightSource& source,
+                                      const ModelOptions& options,
+                                      const std::shared_ptr<Executor>& executor,
+                                      LayerDescription& description) {
+  const MoeTensors tensors(source, names, spec);
+  description.moe = spec_in_use(spec, tensors.dtype(), options);
+  LayerOptions layer_options;
+  layer_options.backend = options.backend;
+  layer_options.instance = options.instance;
+  layer_options.load.executor = executor;
+  MoeLayer layer(*description.moe, tensors.weights(), layer_options);
+  if (single == SingleExpertNorm::divide && spec.router.top_k == 1 && spec.router.norm_topk_prob) {
+    return std::make_unique<SingleExpertMoeBlock>(std::move(layer), tensors.router_weight(),
+                                                  tensors.weights().e_score_correction_bias,
+                                                  *executor);
+  }
+  return std::make_unique<MoeBlock>(std::move(layer), tensors.router_weight(), *executor);
+}
+
+void refuse_kimi_options(const ModelOptions& options, std::string_view model_type) {
+  if (options.kv_a_layernorm_eps) {
+    fail(ErrorKind::user, "kv_a_layernorm_eps is an option of kimi_linear; this model is {}",
+         model_type);
+  }
+  if (options.weights_from_biased_scores) {
+    fail(ErrorKind::user,
+         "weights_from_biased_scores is an option of kimi_linear; this model is {}", model_type);
+  }
+}
+
+}  // namespace sluice

@@ -1,0 +1,32 @@
+// From a family's MoeSpec and a checkpoint to a running MoE block.
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include <sluice/model.hpp>
+
+#include "model/blocks/feed_forward.hpp"
+#include "model/moe_tensors.hpp"
+
+namespace sluice {
+
+// The config's spec with what the checkpoint and the options decide: dtypes and compatibility.
+MoeSpec spec_in_use(MoeSpec spec, DType expert_dtype, const ModelOptions& options);
+
+// Whether one chosen expert's weight is divided by itself. Transformers' AFMoE does; MoeSpec's
+// norm_topk_prob, like the released Kimi code, leaves a single weight alone.
+enum class SingleExpertNorm : std::uint8_t { leave, divide };
+
+// Sets description.moe to the spec in use.
+std::unique_ptr<FeedForward> load_moe(const MoeSpec& spec, SingleExpertNorm single,
+                                      const MoeTensorNames& names, const WeightSource& source,
+                                      const ModelOptions& options,
+                                      const std::shared_ptr<Executor>& executor,
+                                      LayerDescription& description);
+
+// Options that only Kimi-Linear has are errors elsewhere.
+void refuse_kimi_options(const ModelOptions& options, std::string_view model_type);
+
+}  // namespace sluice
