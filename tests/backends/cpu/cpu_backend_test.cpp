@@ -1,0 +1,355 @@
+#include "backends/cpu/cpu_backend.hpp"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <cstring>
+
+#include "backends/cpu/drawn_layer.hpp"
+#include "backends/cpu/truth.hpp"
+#include "kernels/isa_list.hpp"
+
+namespace sluice {
+namespace {
+
+using test::DrawnLayer;
+
+// Off every grid that kernels like: H and I multiples of 8 only, E and K odd.
+MoeSpec base_spec() {
+  MoeSpec spec;
+  spec.router.num_experts = 11;
+  spec.router.top_k = 3;
+  spec.router.norm_topk_prob = true;
+  spec.router.routed_scaling_factor = 2.446;
+  spec.experts.hidden_size = 72;
+  spec.experts.intermediate_size = 40;
+  return spec;
+}
+
+struct Outcome {
+  std::vector<std::byte> output;
+  std::vector<std::int32_t> ids;
+  std::vector<float> weights;
+  bool operator==(const Outcome&) const = default;
+};
+
+struct Inputs {
+  TensorView hidden, logits;
+};
+
+DType output_dtype(const MoeSpec& spec, DType hidden) {
+  switch (spec.layer.output_dtype) {
+    case OutputDType::f32:
+      return DType::f32;
+    case OutputDType::bf16:
+      return DType::bf16;
+    case OutputDType::f16:
+      return DType::f16;
+    case OutputDType::as_input:
+      break;
+  }
+  return hidden;
+}
+
+// Outputs and workspace start as garbage of the given byte: 0xff is NaN in every float format.
+Outcome run(const Experts& experts, const MoeSpec& spec, const ForwardInput& input, int garbage) {
+  const std::int64_t tokens = input.hidden_states.shape[0];
+  const DType dtype = output_dtype(spec, input.hidden_states.dtype);
+  const auto slots = static_cast<std::size_t>(tokens * spec.router.top_k);
+  Outcome run{std::vector<std::byte>(
+                  static_cast<std::size_t>(tokens * spec.experts.hidden_size * bits(dtype) / 8)),
+              std::vector<std::int32_t>(slots), std::vector<float>(slots)};
+  std::memset(run.output.data(), garbage, run.output.size());
+  // A guard behind the workspace: workspace_bytes is exact.
+  const std::size_t bytes = experts.workspace_bytes(tokens);
+  const std::size_t guarded = (bytes + 2 * kWorkspaceAlignment - 1) / kWorkspaceAlignment;
+  std::unique_ptr<std::byte, decltype(&free)> memory(
+      static_cast<std::byte*>(
+          aligned_alloc(kWorkspaceAlignment, (guarded + 1) * kWorkspaceAlignment)),
+      free);
+  std::memset(memory.get(), garbage, (guarded + 1) * kWorkspaceAlignment);
+  experts.forward(input,
+                  {{run.output.data(), dtype, input.hidden_states.shape, {}},
+                   {run.ids.data(), DType::i32, {tokens, spec.router.top_k}, {}},
+                   {run.weights.data(), DType::f32, {tokens, spec.router.top_k}, {}}},
+                  {memory.get(), bytes}, nullptr);
+  for (std::size_t i = bytes; i < (guarded + 1) * kWorkspaceAlignment; ++i) {
+    EXPECT_EQ(memory.get()[i], static_cast<std::byte>(garbage)) << "wrote behind the workspace";
+  }
+  return run;
+}
+
+std::vector<double> row(const TensorView& tensor, std::int64_t index) {
+  std::vector<double> values;
+  for (std::int64_t c = 0; c < tensor.shape[1]; ++c) {
+    values.push_back(test::number(tensor, index * tensor.shape[1] + c));
+  }
+  return values;
+}
+
+void expect_true(const MoeSpec& spec, const MoeWeights& weights, const Inputs& in,
+                 const Outcome& run, const std::string& what) {
+  const std::int64_t tokens = in.hidden.shape[0];
+  const DType dtype = output_dtype(spec, in.hidden.dtype);
+  const auto top_k = static_cast<std::size_t>(spec.router.top_k);
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    const auto routed = test::route(spec.router, weights, row(in.logits, t));
+    for (std::size_t slot = 0; slot < top_k; ++slot) {
+      const std::size_t at = static_cast<std::size_t>(t) * top_k + slot;
+      ASSERT_EQ(run.ids[at], routed.ids[slot]) << what << " token " << t << " slot " << slot;
+      ASSERT_FALSE(!(std::abs(run.weights[at] - routed.weights[slot]) <=
+                     1.2e-7 * std::abs(routed.weights[slot])))
+          << what << " token " << t << " slot " << slot << ": weight " << run.weights[at] << " for "
+          << routed.weights[slot];
+    }
+    const auto truth = test::token_output(spec, weights, row(in.hidden, t), routed);
+    for (std::size_t i = 0; i < truth.size(); ++i) {
+      const double got = load_float(run.output.data(), dtype,
+                                    t * spec.experts.hidden_size + static_cast<std::int64_t>(i));
+      const double low = test::round_to(dtype, truth[i].value - truth[i].error);
+      const double high = test::round_to(dtype, truth[i].value + truth[i].error);
+      ASSERT_TRUE(low <= got && got <= high)
+          << what << " token " << t << " element " << i << ": " << got << " for " << truth[i].value
+          << " +- " << truth[i].error;
+    }
+  }
+}
+
+std::unique_ptr<Experts> load(const MoeSpec& spec, const MoeWeights& weights, int threads) {
+  LoadOptions options;
+  options.executor = make_executor(threads);
+  return cpu_backend().load(spec, weights, options);
+}
+
+void check(const MoeSpec& spec, std::int64_t tokens, std::uint32_t seed, DType hidden_dtype,
+           const std::string& what) {
+  validate(spec);
+  ASSERT_TRUE(cpu_backend().supports(spec).ok()) << what;
+  DrawnLayer layer(spec, seed);
+  check_weights(spec, layer.weights);
+  const Inputs in{layer.draw({tokens, spec.experts.hidden_size}, hidden_dtype, 0.7f, 0.05f),
+                  layer.draw({tokens, spec.router.num_experts}, seed % 2 ? DType::f32 : DType::bf16,
+                             1.5f, -0.4f)};
+  const auto experts = load(spec, layer.weights, 2);
+  const ForwardInput input{in.hidden, in.logits, {}, {}};
+  const Outcome first = run(*experts, spec, input, 0xff);
+  expect_true(spec, layer.weights, in, first, what);
+  EXPECT_EQ(first, run(*experts, spec, input, 0x41)) << what << ": dirty memory changes the bits";
+}
+
+class EveryIsa : public testing::TestWithParam<const Isa*> {
+ protected:
+  void SetUp() override { setenv("SLUICE_ISA", GetParam()->name, 1); }
+  void TearDown() override { unsetenv("SLUICE_ISA"); }
+};
+
+// Every field away from neutral, one at a time and then on top of each other: a field that is lost
+// on the way moves the output far beyond its bound.
+TEST_P(EveryIsa, HonoursEveryFieldItClaims) {
+  const FieldSet claims = cpu_backend().claims();
+  for (const Field& field : fields()) {
+    ASSERT_TRUE(claims.contains(field.name)) << field.name;
+    for (std::uint32_t seed = 1; seed <= 3; ++seed) {
+      MoeSpec spec = base_spec();
+      if (!field.perturb(spec, seed) || !cpu_backend().supports(spec).ok()) continue;
+      check(spec, 5, seed, seed == 3 ? DType::f32 : DType::bf16,
+            fmt::format("{} seed {} on {}", field.name, seed, GetParam()->name));
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST_P(EveryIsa, HonoursManyFieldsTogether) {
+  for (std::uint32_t seed = 1; seed <= 12; ++seed) {
+    MoeSpec spec = base_spec();
+    std::uint32_t pick = seed * 2654435761u;
+    for (const Field& field : fields()) {
+      pick = pick * 1664525u + 1013904223u;
+      MoeSpec next = spec;
+      if (pick >> 30 != 0 || !field.perturb(next, seed)) continue;
+      try {
+        validate(next);
+      } catch (const Error&) {
+        continue;  // contradicts what was drawn before
+      }
+      if (cpu_backend().supports(next).ok()) spec = next;
+    }
+    check(spec, 1 + seed % 4 * 6, seed, DType::bf16, fmt::format("draw {}", seed));
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(EveryIsa, EveryWeightAndActivationFormatAndSize) {
+  for (WeightFormat weights : {WeightFormat::bf16, WeightFormat::f16, WeightFormat::f32}) {
+    for (ActivationFormat activations :
+         {ActivationFormat::bf16, ActivationFormat::f16, ActivationFormat::f32}) {
+      for (std::int64_t hidden : {8, 64, 136}) {
+        for (std::int64_t width : {8, 48}) {
+          MoeSpec spec = base_spec();
+          spec.experts = {};
+          spec.experts.hidden_size = hidden;
+          spec.experts.intermediate_size = width;
+          spec.experts.weight_format = weights;
+          spec.experts.activation_format = activations;
+          check(spec, 19, 5, DType::f16, fmt::format("H {} I {}", hidden, width));
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+// Tile edges of tokens per expert: one expert takes every token, the others a few.
+TEST_P(EveryIsa, EveryNumberOfTokensAndOneHotExpert) {
+  MoeSpec spec = base_spec();
+  spec.router.e_score_correction_bias = true;
+  spec.experts.hidden_size = 24;
+  spec.experts.intermediate_size = 16;
+  for (std::int64_t tokens : {1, 2, 3, 4, 15, 16, 17, 31, 33, 127, 129, 140}) {
+    check(spec, tokens, 8, DType::bf16, fmt::format("T {}", tokens));
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(EveryIsa, BitsDependNeitherOnThreadsNorOnOtherTokens) {
+  MoeSpec spec = base_spec();
+  spec.experts.hidden_size = 136;
+  spec.experts.intermediate_size = 104;
+  spec.layer.num_shared_experts = 1;
+  DrawnLayer layer(spec, 3);
+  const std::int64_t tokens = 150;
+  const TensorView hidden = layer.draw({tokens, 136}, DType::bf16, 1.0f, 0.0f);
+  const TensorView logits = layer.draw({tokens, 11}, DType::f32, 1.0f, 0.0f);
+  const auto one = load(spec, layer.weights, 1);
+  const Outcome whole = run(*one, spec, {hidden, logits, {}, {}}, 0xff);
+  for (int threads : {2, 5}) {
+    const auto experts = load(spec, layer.weights, threads);
+    for (int round = 0; round < 3; ++round) {
+      EXPECT_EQ(whole, run(*experts, spec, {hidden, logits, {}, {}}, round)) << threads;
+    }
+  }
+  EXPECT_TRUE(cpu_backend().batch_invariant());
+  for (std::int64_t token : {0, 77, 149}) {
+    const TensorView h{
+        static_cast<const std::byte*>(hidden.data) + token * 136 * 2, DType::bf16, {1, 136}, {}};
+    const TensorView l{
+        static_cast<const std::byte*>(logits.data) + token * 11 * 4, DType::f32, {1, 11}, {}};
+    const Outcome alone = run(*one, spec, {h, l, {}, {}}, 0xff);
+    EXPECT_EQ(0, std::memcmp(alone.output.data(), whole.output.data() + token * 136 * 2, 136 * 2));
+  }
+}
+
+TEST_P(EveryIsa, TheVariantNamesTheForcedInstructionSet) {
+  EXPECT_EQ(cpu_backend().supports(base_spec()).variant,
+            fmt::format("gemm_bf16_bf16_{}", GetParam()->name));
+}
+
+INSTANTIATE_TEST_SUITE_P(Present, EveryIsa,
+                         testing::ValuesIn(present_isas().begin(), present_isas().end()),
+                         [](const auto& instance) { return std::string(instance.param->name); });
+
+TEST(CpuBackend, GivenRoutingGivesTheBitsOfTheSameRouting) {
+  MoeSpec spec = base_spec();
+  spec.router.apply_routed_scale_to_output = true;
+  DrawnLayer layer(spec, 4);
+  const TensorView hidden = layer.draw({9, 72}, DType::bf16, 1.0f, 0.0f);
+  const TensorView logits = layer.draw({9, 11}, DType::f32, 1.0f, 0.0f);
+  const auto experts = load(spec, layer.weights, 2);
+  const Outcome routed = run(*experts, spec, {hidden, logits, {}, {}}, 0xff);
+  const std::vector<std::int64_t> ids(routed.ids.begin(), routed.ids.end());
+  const ForwardInput given{hidden,
+                           {},
+                           {ids.data(), DType::i64, {9, 3}, {}},
+                           {routed.weights.data(), DType::f32, {9, 3}, {}}};
+  EXPECT_EQ(routed, run(*experts, spec, given, 0x7f));
+}
+
+TEST(CpuBackend, SkipsGivenSlotsThatNameNobody) {
+  MoeSpec spec = base_spec();
+  DrawnLayer layer(spec, 4);
+  const TensorView hidden = layer.draw({1, 72}, DType::f32, 1.0f, 0.0f);
+  const auto experts = load(spec, layer.weights, 1);
+  const auto output = [&](std::vector<std::int32_t> ids, std::vector<float> weights) {
+    return run(*experts, spec,
+               {hidden,
+                {},
+                {ids.data(), DType::i32, {1, 3}, {}},
+                {weights.data(), DType::f32, {1, 3}, {}}},
+               0xff)
+        .output;
+  };
+  const auto only = output({4, 2, 3}, {0.5f, 0.0f, 0.0f});
+  EXPECT_EQ(only, output({4, 4, 11}, {0.5f, 0.25f, 0.25f}));
+  EXPECT_EQ(only, output({4, -1, 5}, {0.5f, 0.25f, NAN}));
+}
+
+TEST(CpuBackend, ShardsAddUpToTheWhole) {
+  MoeSpec spec = base_spec();
+  spec.layer.output_dtype = OutputDType::f32;
+  DrawnLayer layer(spec, 6);
+  const TensorView hidden = layer.draw({7, 72}, DType::bf16, 1.0f, 0.0f);
+  const TensorView logits = layer.draw({7, 11}, DType::f32, 1.0f, 0.0f);
+  const Outcome whole = run(*load(spec, layer.weights, 2), spec, {hidden, logits, {}, {}}, 0xff);
+  std::vector<double> sum(7 * 72), magnitude(7 * 72);
+  std::int64_t first = 0;
+  for (std::int64_t count : {5, 0, 1, 5}) {
+    MoeSpec shard = spec;
+    shard.layer.local_expert_offset = first;
+    shard.layer.num_local_experts = count;
+    MoeWeights weights = layer.weights;
+    const auto cut = [&](ExpertMatrices& all) {
+      all = ExpertMatrices(all.begin() + first, all.begin() + first + count);
+    };
+    cut(weights.gate_up_proj);
+    cut(weights.down_proj);
+    const Outcome part = run(*load(shard, weights, 2), shard, {hidden, logits, {}, {}}, 0xff);
+    EXPECT_EQ(part.ids, whole.ids);
+    for (std::size_t i = 0; i < sum.size(); ++i) {
+      const float value = load_float(part.output.data(), DType::f32, static_cast<long>(i));
+      sum[i] += value;
+      magnitude[i] += std::abs(value);
+    }
+    first += count;
+  }
+  for (std::size_t i = 0; i < sum.size(); ++i) {
+    const float value = load_float(whole.output.data(), DType::f32, static_cast<long>(i));
+    ASSERT_FALSE(!(std::abs(sum[i] - value) <= 1e-6 * magnitude[i])) << i;
+  }
+}
+
+TEST(CpuBackend, NoTokensIsNoWork) {
+  MoeSpec spec = base_spec();
+  DrawnLayer layer(spec, 4);
+  const auto experts = load(spec, layer.weights, 2);
+  EXPECT_EQ(experts->workspace_bytes(0), 0u);
+  experts->forward(
+      {{nullptr, DType::bf16, {0, 72}, {}}, {nullptr, DType::f32, {0, 11}, {}}, {}, {}},
+      {{nullptr, DType::bf16, {0, 72}, {}}, {}, {}}, {}, nullptr);
+}
+
+TEST(CpuBackend, RefusesQuantisedFormatsByNameAndValue) {
+  MoeSpec spec = base_spec();
+  spec.experts.weight_format = WeightFormat::mxfp4;
+  spec.experts.activation_format = ActivationFormat::fp8_e4m3;
+  const Support support = cpu_backend().supports(spec);
+  ASSERT_EQ(support.refusals.size(), 2u);
+  EXPECT_EQ(support.refusals[0].field, "experts.weight_format");
+  EXPECT_NE(support.refusals[0].reason.find("mxfp4"), std::string::npos);
+  EXPECT_NE(support.refusals[0].reason.find("bf16"), std::string::npos);
+  EXPECT_EQ(support.refusals[1].field, "experts.activation_format");
+}
+
+TEST(CpuBackend, HoldsNoMoreThanTheWeights) {
+  MoeSpec spec = base_spec();
+  spec.experts.hidden_size = 256;
+  spec.experts.intermediate_size = 192;
+  DrawnLayer layer(spec, 4);
+  const auto experts = load(spec, layer.weights, 1);
+  const std::size_t weights = 11 * 3 * 256 * 192 * 2;
+  EXPECT_GE(experts->weight_bytes(), weights);
+  EXPECT_LE(experts->weight_bytes(), weights * 11 / 10);
+}
+
+}  // namespace
+}  // namespace sluice
