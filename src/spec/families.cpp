@@ -25,7 +25,6 @@ MoeSpec routed(const char* method, const Sizes& sizes, double factor = 1.0) {
 
 MoeSpec with_shared(MoeSpec spec, std::int64_t count) {
   spec.layer.num_shared_experts = count;
-  spec.layer.shared_intermediate_size = count * spec.experts.intermediate_size;
   return spec;
 }
 
@@ -84,10 +83,10 @@ MoeSpec nemotron_3_nano() {
 // Weights are bf16 throughout: a family is an architecture, encodings are a checkpoint's choice.
 std::vector<Family> make_families() {
   return {
-      {"mixtral-8x7b", "Mixtral 8x7B: softmax over the 2 of 8 chosen",
-       routed("Renormalize", {8, 2, 4096, 14336})},
-      {"mixtral-8x22b", "Mixtral 8x22B: softmax over the 2 of 8 chosen",
-       routed("Renormalize", {8, 2, 6144, 16384})},
+      {"mixtral-8x7b", "Mixtral 8x7B: softmax, 2 of 8, renormalised",
+       routed("RenormalizeNaive", {8, 2, 4096, 14336})},
+      {"mixtral-8x22b", "Mixtral 8x22B: softmax, 2 of 8, renormalised",
+       routed("RenormalizeNaive", {8, 2, 6144, 16384})},
       {"qwen3-30b-a3b", "Qwen3-30B-A3B: softmax, 8 of 128, renormalised",
        routed("RenormalizeNaive", {128, 8, 2048, 768})},
       {"qwen3-235b-a22b", "Qwen3-235B-A22B: softmax, 8 of 128, renormalised",

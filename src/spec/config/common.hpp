@@ -1,0 +1,37 @@
+// What several families' readers share.
+#pragma once
+
+#include <sluice/spec.hpp>
+
+#include "spec/config/config_keys.hpp"
+
+namespace sluice::config {
+
+// hidden_size, the three sizes under the family's names, the activation of hidden_act.
+MoeSpec read_sizes(const Keys& keys, const Key& num_experts, const Key& top_k,
+                   const Key& intermediate_size);
+
+// `count` shared experts, `width` wide together; width 0: each as wide as a routed expert.
+void set_shared(MoeSpec& spec, std::int64_t count, std::int64_t width = 0);
+
+void set_norm(RouterSpec& router, double eps, NormRule rule = NormRule::add);
+
+// Softmax over all experts, divided by the plain sum of those chosen. These families do that for a
+// single expert too, whose weight is then 1, where norm_topk_prob leaves it alone: softmax over the
+// one expert chosen says so.
+void set_renormalised_softmax(RouterSpec& router);
+
+// For families that divide even a single weight by itself and choose by biased scores: no MoeSpec
+// says that, since norm_topk_prob leaves a single weight alone. Refuses top_k = 1.
+void refuse_single_expert(const Keys& keys, const Key& top_k, const RouterSpec& router);
+
+// DeepSeek-V3's rule: sigmoid, correction bias, groups ranked by their two best, sum + 1e-20.
+inline constexpr double kV3Eps = 1e-20;
+void set_v3(RouterSpec& router, bool norm_topk_prob, std::int64_t n_group, std::int64_t topk_group,
+            double routed_scaling_factor);
+
+// weight_format and activation_format from quantization_config, or else from the model's dtype.
+// Refuses schemes that no WeightFormat says.
+void read_formats(const Keys& keys, ExpertSpec& experts);
+
+}  // namespace sluice::config

@@ -1,0 +1,14 @@
+#include "spec/config/common.hpp"
+#include "spec/config/family_readers.hpp"
+
+namespace sluice::config {
+
+MoeSpec read_olmoe(const Keys& keys) {
+  MoeSpec spec = read_sizes(keys, {"num_experts", "num_local_experts"}, "num_experts_per_tok",
+                            "intermediate_size");
+  spec.router.score_func = ScoreFunc::softmax;
+  if (keys.flag("norm_topk_prob")) set_renormalised_softmax(spec.router);
+  return spec;
+}
+
+}  // namespace sluice::config
