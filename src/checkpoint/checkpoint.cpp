@@ -6,12 +6,12 @@
 
 #include "base/fail.hpp"
 #include "base/nearest_name.hpp"
+#include "base/shown.hpp"
 #include "checkpoint/mapped_file.hpp"
 #include "checkpoint/problems.hpp"
-#include "checkpoint/read_json.hpp"
+#include "checkpoint/read_text.hpp"
 #include "checkpoint/safetensors_header.hpp"
 #include "checkpoint/shard_index.hpp"
-#include "checkpoint/shown.hpp"
 
 namespace sluice {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "base/shown.hpp"
 #include "checkpoint/problems.hpp"
-#include "checkpoint/shown.hpp"
 
 namespace sluice {
 namespace {

@@ -5,8 +5,8 @@
 #include <sluice/generation_config.hpp>
 
 #include "base/fail.hpp"
-#include "checkpoint/read_json.hpp"
-#include "checkpoint/shown.hpp"
+#include "base/shown.hpp"
+#include "base/strict_json.hpp"
 
 namespace sluice {
 namespace {
@@ -68,7 +68,7 @@ std::optional<double> real(const json& root, const char* key, double least, doub
 }  // namespace
 
 GenerationConfig parse_generation_config(const std::string& json_text) {
-  const json root = parse_json_object(json_text, "generation config");
+  const json root = parse_json_object(json_text, "generation config", ErrorKind::checkpoint);
   GenerationConfig config;
   config.eos_token_ids = token_ids(root, "eos_token_id");
   config.bos_token_id = optional_token_id(root, "bos_token_id");
@@ -95,7 +95,8 @@ GenerationConfig generation_config(const Checkpoint& checkpoint) {
   if (const auto text = checkpoint.generation_config_text()) {
     config = parse_generation_config(*text);
   }
-  const json model = parse_json_object(checkpoint.config_text(), "config.json");
+  const json model =
+      parse_json_object(checkpoint.config_text(), "config.json", ErrorKind::checkpoint);
   if (config.eos_token_ids.empty()) config.eos_token_ids = token_ids(model, "eos_token_id");
   if (!config.bos_token_id) config.bos_token_id = optional_token_id(model, "bos_token_id");
   if (!config.pad_token_id) config.pad_token_id = optional_token_id(model, "pad_token_id");

@@ -8,7 +8,7 @@
 
 #include "base/checked.hpp"
 #include "base/fail.hpp"
-#include "checkpoint/shown.hpp"
+#include "base/shown.hpp"
 
 namespace sluice {
 namespace {

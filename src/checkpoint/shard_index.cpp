@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/fail.hpp"
+#include "base/shown.hpp"
+#include "base/strict_json.hpp"
 #include "checkpoint/problems.hpp"
-#include "checkpoint/read_json.hpp"
-#include "checkpoint/shown.hpp"
 
 namespace sluice {
 namespace {
@@ -20,7 +20,7 @@ bool is_plain_name(const std::string& file) {
 }  // namespace
 
 std::map<std::string, std::string> parse_shard_index(const std::string& json_text) {
-  const nlohmann::json root = parse_json_object(json_text, kIndexName);
+  const nlohmann::json root = parse_json_object(json_text, kIndexName, ErrorKind::checkpoint);
   const auto found = root.find("weight_map");
   if (found == root.end() || !found->is_object()) {
     fail(ErrorKind::checkpoint, "{} has no object weight_map", kIndexName);

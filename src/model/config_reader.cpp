@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/fail.hpp"
-#include "checkpoint/read_json.hpp"
+#include "base/strict_json.hpp"
 
 namespace sluice {
 
@@ -97,7 +97,7 @@ struct ConfigReader::Document {
 };
 
 ConfigReader::ConfigReader(const std::string& json_text) : document_(new Document) {
-  document_->root = parse_json_object(json_text, "config.json");
+  document_->root = parse_json_object(json_text, "config.json", ErrorKind::checkpoint);
 }
 
 ConfigReader::~ConfigReader() = default;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/fail.hpp"
+#include "base/strict_json.hpp"
 #include "spec/config/moe_keys.hpp"
 
 namespace sluice::config {
@@ -46,29 +47,6 @@ std::int64_t as_integer(const Found& found) {
   return value.get<std::int64_t>();
 }
 
-// nlohmann keeps the last of two equal keys; a parameter written twice is a parameter lost.
-json parse(const std::string& text) {
-  std::vector<std::set<std::string>> open;
-  const json::parser_callback_t watch = [&](int depth, json::parse_event_t event, json& parsed) {
-    constexpr int kDeepest = 64;
-    if (depth > kDeepest) {
-      fail(ErrorKind::checkpoint, "config.json nests deeper than {} levels", kDeepest);
-    }
-    if (event == json::parse_event_t::object_start) open.emplace_back();
-    if (event == json::parse_event_t::object_end) open.pop_back();
-    if (event == json::parse_event_t::key &&
-        !open.back().insert(parsed.get<std::string>()).second) {
-      fail(ErrorKind::checkpoint, "config.json gives {} twice", shown(parsed));
-    }
-    return true;
-  };
-  try {
-    return json::parse(text, watch);
-  } catch (const json::exception& error) {
-    fail(ErrorKind::checkpoint, "config.json is not JSON: {}", error.what());
-  }
-}
-
 }  // namespace
 
 struct Keys::Document {
@@ -106,11 +84,7 @@ struct Keys::Document {
 };
 
 Keys::Keys(const std::string& json_text) : document_(new Document) {
-  document_->root = parse(json_text);
-  if (!document_->root.is_object()) {
-    fail(ErrorKind::checkpoint, "config.json holds {}; an object is expected",
-         document_->root.type_name());
-  }
+  document_->root = parse_json_object(json_text, "config.json", ErrorKind::checkpoint);
 }
 
 Keys::~Keys() = default;
