@@ -4,6 +4,7 @@
 
 #include <sluice/backend.hpp>
 
+#include "backends/cpu/cpu_backend.hpp"
 #include "backends/reference/reference_backend.hpp"
 #include "base/fail.hpp"
 #include "base/nearest_name.hpp"
@@ -13,7 +14,8 @@ namespace sluice {
 // Fastest first, reference last: choose_backend takes the first that is usable. Explicit, because a
 // static library drops registration by static constructors.
 std::span<const Backend* const> backends() {
-  static const std::array<const Backend*, 1> list{
+  static const std::array<const Backend*, 2> list{
+      &cpu_backend(),
       &reference_backend(),
   };
   return list;
