@@ -5,21 +5,23 @@ namespace sluice::config {
 
 // transformers' class has sigmoid and the norm built in and writes neither key; the released remote
 // code and the serving stacks read them, and divide by the sum with sigmoid scores only.
-MoeSpec read_afmoe(const Keys& keys) {
-  MoeSpec spec = read_sizes(keys, {"num_experts", "num_local_experts"}, "num_experts_per_tok",
+MoeSpec read_afmoe(const ConfigReader& config) {
+  MoeSpec spec = read_sizes(config, {"num_experts", "num_local_experts"}, "num_experts_per_tok",
                             "moe_intermediate_size");
-  const std::int64_t n_group = keys.find_integer({"n_group", "num_expert_groups"}, 1).value_or(1);
+  const std::int64_t n_group =
+      config.find_integer({"n_group", "num_expert_groups"}, 1, kLargest).value_or(1);
   const std::int64_t topk_group =
-      keys.find_integer({"topk_group", "num_limited_groups"}, 1).value_or(1);
-  const bool route_norm = keys.find_flag("route_norm").value_or(true);
-  const std::string score_func = keys.find_text("score_func").value_or("sigmoid");
+      config.find_integer({"topk_group", "num_limited_groups"}, 1, kLargest).value_or(1);
+  const bool route_norm = config.find_flag("route_norm").value_or(true);
+  const std::string score_func = config.find_text("score_func").value_or("sigmoid");
   if (score_func != "sigmoid" && score_func != "softmax") {
-    keys.refuse("score_func", "sigmoid and softmax are supported");
+    config.refuse("score_func", "sigmoid, softmax");
   }
   const bool sigmoid = score_func == "sigmoid";
-  set_v3(spec.router, sigmoid && route_norm, n_group, topk_group, keys.real("route_scale", -1e30));
+  set_v3(spec.router, sigmoid && route_norm, n_group, topk_group,
+         read_factor(config, "route_scale"));
   if (!sigmoid) spec.router.score_func = ScoreFunc::softmax;
-  set_shared(spec, keys.find_integer("num_shared_experts", 0).value_or(0));
+  set_shared(spec, config.find_integer("num_shared_experts", 0, kLargest).value_or(0));
   return spec;
 }
 

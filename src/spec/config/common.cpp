@@ -3,25 +3,28 @@
 namespace sluice::config {
 namespace {
 
-Activation read_activation(const Keys& keys) {
-  const std::string name = keys.find_text("hidden_act").value_or("silu");
+Activation read_activation(const ConfigReader& config) {
+  const std::string name = config.find_text("hidden_act").value_or("silu");
   if (name == "silu" || name == "swish") return Activation::swiglu;
   if (name == "gelu") return Activation::geglu;
   if (name == "gelu_pytorch_tanh" || name == "gelu_new") return Activation::geglu_tanh;
-  keys.refuse("hidden_act",
-              "silu, swish, gelu, gelu_pytorch_tanh and gelu_new are supported for gated experts");
+  config.refuse("hidden_act", "silu, swish, gelu, gelu_pytorch_tanh, gelu_new");
 }
 
 }  // namespace
 
-MoeSpec read_sizes(const Keys& keys, const Key& num_experts, const Key& top_k,
-                   const Key& intermediate_size) {
+double read_factor(const ConfigReader& config, const ConfigKey& key) {
+  return config.real(key, -1e30, 1e30);
+}
+
+MoeSpec read_sizes(const ConfigReader& config, const ConfigKey& num_experts, const ConfigKey& top_k,
+                   const ConfigKey& intermediate_size) {
   MoeSpec spec;
-  spec.router.num_experts = keys.integer(num_experts);
-  spec.router.top_k = keys.integer(top_k);
-  spec.experts.hidden_size = keys.integer("hidden_size");
-  spec.experts.intermediate_size = keys.integer(intermediate_size);
-  spec.experts.activation = read_activation(keys);
+  spec.router.num_experts = config.integer(num_experts, 1, kLargest);
+  spec.router.top_k = config.integer(top_k, 1, kLargest);
+  spec.experts.hidden_size = config.integer("hidden_size", 1, kLargest);
+  spec.experts.intermediate_size = config.integer(intermediate_size, 1, kLargest);
+  spec.experts.activation = read_activation(config);
   return spec;
 }
 
@@ -47,9 +50,12 @@ void set_renormalised_softmax(RouterSpec& router) {
   }
 }
 
-void refuse_single_expert(const Keys& keys, const Key& top_k, const RouterSpec& router) {
+void refuse_single_expert(const ConfigReader& config, const ConfigKey& top_k,
+                          const RouterSpec& router) {
   if (router.top_k == 1) {
-    keys.refuse(top_k, "this family divides the one weight by itself, which a spec cannot say");
+    config.refuse(
+        top_k,
+        "2 or more (this family divides a single weight by itself, which a spec cannot say)");
   }
 }
 

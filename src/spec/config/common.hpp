@@ -3,13 +3,20 @@
 
 #include <sluice/spec.hpp>
 
-#include "spec/config/config_keys.hpp"
+#include "spec/config/config_reader.hpp"
 
 namespace sluice::config {
 
+// Above every size; products of a few stay below 2^63. validate() has its own, finer limits.
+inline constexpr std::int64_t kLargest = std::int64_t{1} << 30;
+
+// The factor on the routed experts. Families that have one always write it, and whoever assumes 1
+// loses it: a missing key is an error.
+double read_factor(const ConfigReader& config, const ConfigKey& key);
+
 // hidden_size, the three sizes under the family's names, the activation of hidden_act.
-MoeSpec read_sizes(const Keys& keys, const Key& num_experts, const Key& top_k,
-                   const Key& intermediate_size);
+MoeSpec read_sizes(const ConfigReader& config, const ConfigKey& num_experts, const ConfigKey& top_k,
+                   const ConfigKey& intermediate_size);
 
 // `count` shared experts, `width` wide together; width 0: each as wide as a routed expert.
 void set_shared(MoeSpec& spec, std::int64_t count, std::int64_t width = 0);
@@ -23,7 +30,8 @@ void set_renormalised_softmax(RouterSpec& router);
 
 // For families that divide even a single weight by itself and choose by biased scores: no MoeSpec
 // says that, since norm_topk_prob leaves a single weight alone. Refuses top_k = 1.
-void refuse_single_expert(const Keys& keys, const Key& top_k, const RouterSpec& router);
+void refuse_single_expert(const ConfigReader& config, const ConfigKey& top_k,
+                          const RouterSpec& router);
 
 // DeepSeek-V3's rule: sigmoid, correction bias, groups ranked by their two best, sum + 1e-20.
 inline constexpr double kV3Eps = 1e-20;
@@ -32,6 +40,6 @@ void set_v3(RouterSpec& router, bool norm_topk_prob, std::int64_t n_group, std::
 
 // weight_format and activation_format from quantization_config, or else from the model's dtype.
 // Refuses schemes that no WeightFormat says.
-void read_formats(const Keys& keys, ExpertSpec& experts);
+void read_formats(const ConfigReader& config, ExpertSpec& experts);
 
 }  // namespace sluice::config

@@ -3,27 +3,27 @@
 namespace sluice::config {
 namespace {
 
-void read_fp8(const Keys& keys, ExpertSpec& experts) {
-  const Key fmt = "quantization_config.fmt";
-  const auto name = keys.find_text(fmt);
+void read_fp8(const ConfigReader& config, ExpertSpec& experts) {
+  const ConfigKey fmt = "quantization_config.fmt";
+  const auto name = config.find_text(fmt);
   if (name && *name != "e4m3" && *name != "float8_e4m3fn") {
-    keys.refuse(fmt, "\"e4m3\" is supported");
+    config.refuse(fmt, "e4m3");
   }
-  const Key block = "quantization_config.weight_block_size";
-  const auto sizes = keys.find_integers(block);
+  const ConfigKey block = "quantization_config.weight_block_size";
+  const auto sizes = config.find_integers(block, 1, kLargest);
   if (sizes && *sizes != std::vector<std::int64_t>{128, 128}) {
-    keys.refuse(block, "[128, 128] is supported");
+    config.refuse(block, "[128, 128]");
   }
   experts.weight_format = sizes ? WeightFormat::fp8_e4m3_block128 : WeightFormat::fp8_e4m3_tensor;
-  const Key scheme = "quantization_config.activation_scheme";
-  const std::string activations = keys.find_text(scheme).value_or("dynamic");
-  if (activations != "dynamic") keys.refuse(scheme, "\"dynamic\" is supported");
+  const ConfigKey scheme = "quantization_config.activation_scheme";
+  const std::string activations = config.find_text(scheme).value_or("dynamic");
+  if (activations != "dynamic") config.refuse(scheme, "dynamic");
   experts.activation_format = ActivationFormat::fp8_e4m3;
 }
 
-void read_dtype(const Keys& keys, ExpertSpec& experts) {
-  const Key dtype = {"dtype", "torch_dtype"};
-  const std::string name = keys.find_text(dtype).value_or("bfloat16");
+void read_dtype(const ConfigReader& config, ExpertSpec& experts) {
+  const ConfigKey dtype = {"dtype", "torch_dtype"};
+  const std::string name = config.find_text(dtype).value_or("bfloat16");
   if (name == "bfloat16") {
     experts.weight_format = WeightFormat::bf16;
     experts.activation_format = ActivationFormat::bf16;
@@ -34,30 +34,31 @@ void read_dtype(const Keys& keys, ExpertSpec& experts) {
     experts.weight_format = WeightFormat::f32;
     experts.activation_format = ActivationFormat::f32;
   } else {
-    keys.refuse(dtype, "bfloat16, float16 and float32 are supported");
+    config.refuse(dtype, "bfloat16, float16, float32");
   }
 }
 
 }  // namespace
 
-void read_formats(const Keys& keys, ExpertSpec& experts) {
-  read_dtype(keys, experts);
-  if (!keys.has("quantization_config")) return;
-  const Key skipped = "quantization_config.modules_to_not_convert";
-  for (const std::string& pattern : keys.find_texts(skipped).value_or(std::vector<std::string>{})) {
+void read_formats(const ConfigReader& config, ExpertSpec& experts) {
+  read_dtype(config, experts);
+  if (!config.has("quantization_config")) return;
+  const ConfigKey skipped = "quantization_config.modules_to_not_convert";
+  for (const std::string& pattern :
+       config.find_texts(skipped).value_or(std::vector<std::string>{})) {
     // Attention, routers and heads may stay as they are; which experts would, a spec cannot say.
     if (pattern.find("experts") != std::string::npos) {
-      keys.refuse(skipped, "every expert must be stored alike");
+      config.refuse(skipped, "lists without experts, which must all be stored alike");
     }
   }
-  const Key method = "quantization_config.quant_method";
-  const std::string name = keys.text(method);
+  const ConfigKey method = "quantization_config.quant_method";
+  const std::string name = config.text(method);
   if (name == "fp8") {
-    read_fp8(keys, experts);
+    read_fp8(config, experts);
   } else if (name == "mxfp4") {
     experts.weight_format = WeightFormat::mxfp4;
   } else {
-    keys.refuse(method, "fp8 and mxfp4 are supported");
+    config.refuse(method, "fp8, mxfp4");
   }
 }
 

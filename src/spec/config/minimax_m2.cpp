@@ -3,15 +3,16 @@
 
 namespace sluice::config {
 
-MoeSpec read_minimax_m2(const Keys& keys) {
-  const Key top_k = "num_experts_per_tok";
-  MoeSpec spec = read_sizes(keys, {"num_local_experts", "num_experts"}, top_k, "intermediate_size");
-  refuse_single_expert(keys, top_k, spec.router);
-  keys.only_text("scoring_func", "sigmoid");
-  keys.only_flag("norm_topk_prob", true);
-  keys.only_integer("shared_intermediate_size", 0);
+MoeSpec read_minimax_m2(const ConfigReader& config) {
+  const ConfigKey top_k = "num_experts_per_tok";
+  MoeSpec spec =
+      read_sizes(config, {"num_local_experts", "num_experts"}, top_k, "intermediate_size");
+  refuse_single_expert(config, top_k, spec.router);
+  config.require_text("scoring_func", "sigmoid");
+  config.require_flag("norm_topk_prob", true);
+  config.require_integer("shared_intermediate_size", 0);
   spec.router.score_func = ScoreFunc::sigmoid;
-  spec.router.e_score_correction_bias = keys.find_flag("use_routing_bias").value_or(true);
+  spec.router.e_score_correction_bias = config.find_flag("use_routing_bias").value_or(true);
   set_norm(spec.router, 0.0);
   return spec;
 }

@@ -3,10 +3,10 @@
 
 namespace sluice::config {
 
-MoeSpec read_mixtral(const Keys& keys) {
-  MoeSpec spec = read_sizes(keys, {"num_local_experts", "num_experts"}, "num_experts_per_tok",
+MoeSpec read_mixtral(const ConfigReader& config) {
+  MoeSpec spec = read_sizes(config, {"num_local_experts", "num_experts"}, "num_experts_per_tok",
                             "intermediate_size");
-  keys.only_flag("norm_topk_prob", true);
+  config.require_flag("norm_topk_prob", true);
   set_renormalised_softmax(spec.router);
   return spec;
 }

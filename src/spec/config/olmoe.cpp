@@ -3,11 +3,11 @@
 
 namespace sluice::config {
 
-MoeSpec read_olmoe(const Keys& keys) {
-  MoeSpec spec = read_sizes(keys, {"num_experts", "num_local_experts"}, "num_experts_per_tok",
+MoeSpec read_olmoe(const ConfigReader& config) {
+  MoeSpec spec = read_sizes(config, {"num_experts", "num_local_experts"}, "num_experts_per_tok",
                             "intermediate_size");
   spec.router.score_func = ScoreFunc::softmax;
-  if (keys.flag("norm_topk_prob")) set_renormalised_softmax(spec.router);
+  if (config.flag("norm_topk_prob")) set_renormalised_softmax(spec.router);
   return spec;
 }
 

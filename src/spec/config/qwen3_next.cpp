@@ -3,9 +3,9 @@
 
 namespace sluice::config {
 
-MoeSpec read_qwen3_next(const Keys& keys) {
-  MoeSpec spec = read_qwen3_moe(keys);
-  const std::int64_t width = keys.integer("shared_expert_intermediate_size", 0);
+MoeSpec read_qwen3_next(const ConfigReader& config) {
+  MoeSpec spec = read_qwen3_moe(config);
+  const std::int64_t width = config.integer("shared_expert_intermediate_size", 0, kLargest);
   if (width > 0) {
     set_shared(spec, 1, width);
     spec.layer.shared_expert_gate = true;

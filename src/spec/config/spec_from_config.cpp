@@ -13,7 +13,7 @@ namespace {
 
 struct FamilyReader {
   std::string_view model_type;
-  MoeSpec (*read)(const config::Keys&);
+  MoeSpec (*read)(const ConfigReader&);
 };
 
 constexpr std::array<FamilyReader, 13> kReaders{{
@@ -45,10 +45,10 @@ const FamilyReader& reader_for(const std::string& model_type) {
 }  // namespace
 
 MoeSpec spec_from_config(const std::string& config_json_text) {
-  const config::Keys keys(config_json_text);
-  MoeSpec spec = reader_for(keys.text("model_type")).read(keys);
-  config::read_formats(keys, spec.experts);
-  keys.refuse_unread();
+  const ConfigReader reader(config_json_text);
+  MoeSpec spec = reader_for(reader.text("model_type")).read(reader);
+  config::read_formats(reader, spec.experts);
+  reader.refuse_unread_moe_keys();
   try {
     validate(spec);
   } catch (const Error& error) {
