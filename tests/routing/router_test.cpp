@@ -158,8 +158,11 @@ std::vector<float> draw(std::size_t count, float mean, float spread, std::uint32
   return values;
 }
 
-// Scores carry a few roundings (exp, quotient, bias): below this the two candidates are one.
-constexpr double kRounding = 1e-6;
+// Biased scores and sums of scores carry a few fp32 roundings: closer than this, either choice is
+// right. Without them the choice is made on the logits, as exactly as double tells scores apart.
+double closest_call(const Case& c) {
+  return c.correction_bias.empty() && c.spec.n_group == 1 ? 1e-15 : 1e-6;
+}
 
 // Returns how many tokens were too close to call.
 int expect_truth(const Case& c, const std::vector<float>& logits, const std::string& what) {
@@ -171,7 +174,7 @@ int expect_truth(const Case& c, const std::vector<float>& logits, const std::str
     const std::vector<float> row(logits.begin() + static_cast<long>(t * experts),
                                  logits.begin() + static_cast<long>((t + 1) * experts));
     const Truth want = truth(c, row);
-    if (want.margin < kRounding) {
+    if (want.margin < closest_call(c)) {
       ++close;
       continue;
     }
@@ -201,7 +204,7 @@ TEST(Router, EveryScoreOrderNormAndRegime) {
     float mean, spread;
   };
   for (const Regime regime : {Regime{"usual", 0, 1.5f}, Regime{"all negative", -9, 1.2f},
-                              Regime{"deep", -60, 6}, Regime{"wide", 0, 12}}) {
+                              Regime{"deep", -60, 6}, Regime{"wide", 0, 8}}) {
     for (ScoreFunc func :
          {ScoreFunc::softmax, ScoreFunc::sigmoid, ScoreFunc::sqrt_softplus, ScoreFunc::none}) {
       for (ScoreOrder order : {ScoreOrder::before_topk, ScoreOrder::after_topk}) {
