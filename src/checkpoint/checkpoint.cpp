@@ -6,9 +6,9 @@
 
 #include "base/fail.hpp"
 #include "base/nearest_name.hpp"
+#include "base/problems.hpp"
 #include "base/shown.hpp"
 #include "checkpoint/mapped_file.hpp"
-#include "checkpoint/problems.hpp"
 #include "checkpoint/read_text.hpp"
 #include "checkpoint/safetensors_header.hpp"
 #include "checkpoint/shard_index.hpp"
@@ -131,8 +131,8 @@ void add_shards(const fs::path& directory, std::vector<MappedFile>& files,
     }
   }
   check_index(index, tensors, broken, problems);
-  problems.raise(
-      fmt::format("{} and its shards do not fit together", (directory / kIndexName).string()));
+  problems.raise(ErrorKind::checkpoint, fmt::format("{} and its shards do not fit together",
+                                                    (directory / kIndexName).string()));
 }
 
 }  // namespace

@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <map>
 
+#include "base/problems.hpp"
 #include "base/shown.hpp"
-#include "checkpoint/problems.hpp"
 
 namespace sluice {
 namespace {
-
-static_assert(Problems::kMostLines == kMostProblemLines);
 
 std::string names(std::span<const DType> dtypes) {
   std::vector<std::string_view> texts;
@@ -63,7 +61,7 @@ void check_tensors(std::span<const TensorInfo> tensors,
     problems.add("unexpected: {}, {} {}", shown(name), to_string(info->dtype),
                  to_string(info->shape));
   }
-  problems.raise("the checkpoint's tensors are not those of its config");
+  problems.raise(ErrorKind::checkpoint, "the checkpoint's tensors are not those of its config");
 }
 
 }  // namespace sluice

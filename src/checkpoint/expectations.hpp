@@ -21,10 +21,9 @@ struct TensorExpectation {
 // F32, BF16 and F16: what every plain weight may be.
 std::vector<DType> float_dtypes();
 
-// Throws Error(checkpoint) listing every missing, unexpected, misshapen and mistyped tensor, at
-// most kMostProblemLines of them and the count of the others. `ignored` says which tensors that
-// nobody expects are harmless (say, precomputed inv_freq); empty: none.
-inline constexpr std::size_t kMostProblemLines = 20;
+// Throws Error(checkpoint) listing every missing, unexpected, misshapen and mistyped tensor (the
+// first 20, and how many others). `ignored` says which tensors that nobody expects are harmless
+// (say, precomputed inv_freq); empty: none.
 void check_tensors(std::span<const TensorInfo> tensors,
                    std::span<const TensorExpectation> expectations,
                    const std::function<bool(std::string_view)>& ignored = {});

@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/fail.hpp"
+#include "base/problems.hpp"
 #include "base/shown.hpp"
 #include "base/strict_json.hpp"
-#include "checkpoint/problems.hpp"
 
 namespace sluice {
 namespace {
@@ -37,7 +37,7 @@ std::map<std::string, std::string> parse_shard_index(const std::string& json_tex
       files.emplace(name, file.get<std::string>());
     }
   }
-  problems.raise(kIndexName);
+  problems.raise(ErrorKind::checkpoint, kIndexName);
   return files;
 }
 

@@ -2,7 +2,7 @@
 
 #include <sluice/weights.hpp>
 
-#include "base/fail.hpp"
+#include "base/problems.hpp"
 #include "formats/format.hpp"
 
 namespace sluice {
@@ -70,17 +70,11 @@ class Checker {
 
   template <typename... Args>
   void problem(fmt::format_string<Args...> text, Args&&... args) {
-    ++count_;
-    if (lines_.size() < kMostLines) {
-      lines_.push_back(fmt::format(text, std::forward<Args>(args)...));
-    }
+    problems_.add(text, std::forward<Args>(args)...);
   }
 
   void finish() const {
-    if (count_ == 0) return;
-    const std::size_t more = count_ - lines_.size();
-    fail(ErrorKind::user, "the layer's tensors do not fit its spec:\n  {}{}",
-         fmt::join(lines_, "\n  "), more > 0 ? fmt::format("\n  and {} more", more) : "");
+    problems_.raise(ErrorKind::user, "the layer's tensors do not fit its spec");
   }
 
   const Format& format() const { return format_; }
@@ -94,12 +88,9 @@ class Checker {
     return fmt::format("{}", fmt::join(texts, " or "));
   }
 
-  // 384 experts can all be wrong in the same way.
-  static constexpr std::size_t kMostLines = 20;
   const MoeSpec& spec_;
   const Format& format_;
-  std::vector<std::string> lines_;
-  std::size_t count_ = 0;
+  Problems problems_;
 };
 
 const Dtypes kBiasDtypes{DType::f32, DType::bf16};

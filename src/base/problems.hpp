@@ -1,7 +1,8 @@
-// Everything that is wrong with a checkpoint, as one error: one run of the user's shows it all.
+// Everything that is wrong with one thing, as one error: one run of the user's shows it all.
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/fail.hpp"
@@ -10,20 +11,22 @@ namespace sluice {
 
 class Problems {
  public:
+  // 20,000 tensors can all be wrong in the same way: further lines are only counted.
   static constexpr std::size_t kMostLines = 20;
 
   template <typename... Args>
   void add(fmt::format_string<Args...> text, Args&&... args) {
     ++count_;
-    if (lines_.size() < kMostLines)
+    if (lines_.size() < kMostLines) {
       lines_.push_back(fmt::format(text, std::forward<Args>(args)...));
+    }
   }
-  bool any() const { return count_ > 0; }
-  // Throws Error(checkpoint) unless nothing was added.
-  void raise(const std::string& what) const {
+
+  // Throws Error(kind) unless nothing was added.
+  void raise(ErrorKind kind, std::string_view what) const {
     if (count_ == 0) return;
     const std::size_t more = count_ - lines_.size();
-    fail(ErrorKind::checkpoint, "{}:\n  {}{}", what, fmt::join(lines_, "\n  "),
+    fail(kind, "{}:\n  {}{}", what, fmt::join(lines_, "\n  "),
          more > 0 ? fmt::format("\n  and {} more", more) : "");
   }
 
