@@ -25,6 +25,7 @@ struct Verb {
 Run declare_audit(CLI::App& app);
 Run declare_bench(CLI::App& app);
 Run declare_eval(CLI::App& app);
+Run declare_fields(CLI::App& app);
 Run declare_inspect(CLI::App& app);
 Run declare_layer(CLI::App& app);
 Run declare_logits(CLI::App& app);

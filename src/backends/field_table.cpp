@@ -9,7 +9,7 @@ namespace sluice {
 std::string field_table_markdown() {
   std::string table =
       "# Fields of a MoE layer, and who honours them\n\n"
-      "Generated from the field registry and the backends' claims by `sluice inspect --fields "
+      "Generated from the field registry and the backends' claims by `sluice fields "
       "--markdown`;\na test fails when this file is stale. A backend refuses, by name, every field "
       "that it does not claim\nand that is not neutral.\n\n| field | neutral | meaning |";
   std::string rule = "\n|---|---|---|";

@@ -108,7 +108,7 @@ TEST(Docs, FieldTableIsFresh) {
   std::ifstream file(SLUICE_SOURCE_DIR "/docs/fields.md");
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   EXPECT_EQ(text, field_table_markdown())
-      << "docs/fields.md is stale: sluice inspect --fields --markdown > docs/fields.md";
+      << "docs/fields.md is stale: sluice fields --markdown > docs/fields.md";
 }
 
 }  // namespace
