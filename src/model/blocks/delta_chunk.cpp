@@ -15,13 +15,24 @@ void resize(std::vector<float>& values, std::int64_t count) {
   values.resize(static_cast<std::size_t>(count));
 }
 
+// G_i, [2, dim]; i = -1: zero.
+const float* sum_at(const ChunkInputs& in, const ChunkScratch& scratch, std::int64_t i) {
+  return scratch.sums.data() + (i + 1) * 2 * in.dim;
+}
+
+// Knuth's two-sum: the low parts collect what the high parts round away.
 void cumulate(const ChunkInputs& in, std::vector<float>& sums) {
-  resize(sums, in.rows * in.dim);
+  sums.assign(static_cast<std::size_t>((in.rows + 1) * 2 * in.dim), 0.0f);
   for (std::int64_t i = 0; i < in.rows; ++i) {
     const float* g = in.g + i * in.g_stride;
-    const float* before = sums.data() + (i - 1) * in.dim;
-    float* row = sums.data() + i * in.dim;
-    for (std::int64_t d = 0; d < in.dim; ++d) row[d] = i == 0 ? g[d] : before[d] + g[d];
+    const float* before = sums.data() + i * 2 * in.dim;
+    float* row = sums.data() + (i + 1) * 2 * in.dim;
+    for (std::int64_t d = 0; d < in.dim; ++d) {
+      const float sum = before[d] + g[d];
+      const float added = sum - before[d];
+      row[d] = sum;
+      row[in.dim + d] = before[in.dim + d] + ((before[d] - (sum - added)) + (g[d] - added));
+    }
   }
 }
 
@@ -36,12 +47,11 @@ void pairs_inside(const ChunkInputs& in, std::int64_t first, std::int64_t last,
                   ChunkScratch& scratch, ChunkTerms& terms) {
   const Primitives& simd = primitives();
   for (std::int64_t i = first; i < last; ++i) {
-    const float* sum_i = scratch.sums.data() + i * in.dim;
+    const float* sum_i = sum_at(in, scratch, i);
     const float beta = in.beta[i * in.beta_stride];
     for (std::int64_t m = first; m <= i; ++m) {
       float* decayed = scratch.right.data();
-      simd.decay_product(sum_i, scratch.sums.data() + m * in.dim, in.k + m * in.stride, decayed,
-                         in.dim);
+      simd.decay_product(sum_i, sum_at(in, scratch, m), in.k + m * in.stride, decayed, in.dim);
       const std::int64_t at = i * in.rows + m;
       terms.within_q[static_cast<std::size_t>(at)] = dot(in.q + i * in.stride, decayed, in.dim);
       if (m == i) continue;
@@ -55,15 +65,15 @@ void pairs_inside(const ChunkInputs& in, std::int64_t first, std::int64_t last,
 void pairs_before(const ChunkInputs& in, std::int64_t first, std::int64_t last,
                   ChunkScratch& scratch, ChunkTerms& terms) {
   const Primitives& simd = primitives();
-  const float* reference = scratch.sums.data() + first * in.dim;
+  const float* reference = sum_at(in, scratch, first);
   for (std::int64_t i = first; i < last; ++i) {
-    const float* sum = scratch.sums.data() + i * in.dim;
+    const float* sum = sum_at(in, scratch, i);
     const std::int64_t at = (i - first) * in.dim;
     simd.decay_product(sum, reference, in.k + i * in.stride, scratch.left_k.data() + at, in.dim);
     simd.decay_product(sum, reference, in.q + i * in.stride, scratch.left_q.data() + at, in.dim);
   }
   for (std::int64_t m = 0; m < first; ++m) {
-    simd.decay_product(reference, scratch.sums.data() + m * in.dim, in.k + m * in.stride,
+    simd.decay_product(reference, sum_at(in, scratch, m), in.k + m * in.stride,
                        scratch.right.data() + m * in.dim, in.dim);
   }
   const std::int64_t rows = last - first;
@@ -80,14 +90,13 @@ void pairs_before(const ChunkInputs& in, std::int64_t first, std::int64_t last,
 
 void decay_rows(const ChunkInputs& in, ChunkScratch& scratch, ChunkTerms& terms) {
   const Primitives& simd = primitives();
-  std::vector<float>& zeros = scratch.left_k;  // G before the chunk
-  std::fill_n(zeros.begin(), in.dim, 0.0f);
-  const float* last = scratch.sums.data() + (in.rows - 1) * in.dim;
+  const float* zero = sum_at(in, scratch, -1);
+  const float* last = sum_at(in, scratch, in.rows - 1);
   for (std::int64_t i = 0; i < in.rows; ++i) {
-    const float* sum = scratch.sums.data() + i * in.dim;
+    const float* sum = sum_at(in, scratch, i);
     const float* k = in.k + i * in.stride;
-    simd.decay_product(sum, zeros.data(), k, terms.k_decayed.data() + i * in.dim, in.dim);
-    simd.decay_product(sum, zeros.data(), in.q + i * in.stride, terms.q_decayed.data() + i * in.dim,
+    simd.decay_product(sum, zero, k, terms.k_decayed.data() + i * in.dim, in.dim);
+    simd.decay_product(sum, zero, in.q + i * in.stride, terms.q_decayed.data() + i * in.dim,
                        in.dim);
     float* to_end = scratch.right.data();
     simd.decay_product(last, sum, k, to_end, in.dim);
@@ -96,7 +105,7 @@ void decay_rows(const ChunkInputs& in, ChunkScratch& scratch, ChunkTerms& terms)
     }
   }
   std::fill_n(scratch.right.begin(), in.dim, 1.0f);
-  simd.decay_product(last, zeros.data(), scratch.right.data(), terms.decay.data(), in.dim);
+  simd.decay_product(last, zero, scratch.right.data(), terms.decay.data(), in.dim);
 }
 
 }  // namespace

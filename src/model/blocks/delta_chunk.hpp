@@ -3,7 +3,8 @@
 //   L_im = beta_i sum_d k_i k_m exp(G_i - G_m), m < i;   A_im = sum_d q_i k_m exp(G_i - G_m), m <=
 //   i n_i  = beta_i (v_i - Sᵀ(k_i exp G_i)) - sum_{m<i} L_im n_m o_i  = Sᵀ(q_i exp G_i) +
 //   sum_{m<=i} A_im n_m S'   = diag(exp G_last) S + sum_i (k_i exp(G_last - G_i)) n_iᵀ
-// Only non-positive differences are exponentiated: exp(G_i) exp(-G_m) would overflow.
+// Only non-positive differences are exponentiated: exp(G_i) exp(-G_m) would overflow. G is kept as
+// the sum of two floats: after one strong decay, G's own rounding would swamp later differences.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +37,7 @@ struct ChunkTerms {
 };
 
 struct ChunkScratch {
-  std::vector<float> sums;     // G [rows, dim]
+  std::vector<float> sums;     // G [1 + rows, 2, dim], high and low parts; row 0 is zero
   std::vector<float> left_k;   // [block, dim]
   std::vector<float> left_q;   // [block, dim]
   std::vector<float> right;    // [rows, dim]

@@ -21,7 +21,8 @@ struct Primitives {
   float (*maximum)(const float* x, std::int64_t n);  // -inf for n = 0
   // x = exp(x - shift) for x <= shift; returns the sum. -inf gives 0.
   float (*exp_shifted)(float* x, std::int64_t n, float shift);
-  // out = exp(min(a - b, 0)) · c; a, b, c and out may be the same memory.
+  // out = exp(min(a - b, 0)) · c. a and b are sums of two floats, [n] high parts and [n] low ones;
+  // out may be c.
   void (*decay_product)(const float* a, const float* b, const float* c, float* out, std::int64_t n);
   // out = silu(gate) · up
   void (*silu_product)(const float* gate, const float* up, float* out, std::int64_t n);
