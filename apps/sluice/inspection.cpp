@@ -170,6 +170,37 @@ SpecInspection inspect_spec(const MoeSpec& spec, const std::string& forced_backe
   return inspection;
 }
 
+std::string fields_table() {
+  std::vector<Column> columns{{"field"}, {"neutral", true}};
+  for (const Backend* backend : backends()) columns.push_back({std::string(backend->name())});
+  columns.push_back({"meaning"});
+  Table table(std::move(columns));
+  for (const Field& field : fields()) {
+    std::vector<std::string> cells{std::string(field.name), std::string(field.neutral)};
+    for (const Backend* backend : backends()) {
+      cells.push_back(backend->claims().contains(field.name) ? "yes" : "-");
+    }
+    cells.emplace_back(field.meaning);
+    table.add(std::move(cells));
+  }
+  return table.text();
+}
+
+nlohmann::ordered_json fields_json() {
+  Json json = Json::array();
+  for (const Field& field : fields()) {
+    Json claimed = Json::array();
+    for (const Backend* backend : backends()) {
+      if (backend->claims().contains(field.name)) claimed.push_back(backend->name());
+    }
+    json.push_back({{"name", field.name},
+                    {"neutral", field.neutral},
+                    {"meaning", field.meaning},
+                    {"claimed_by", claimed}});
+  }
+  return {{"fields", json}};
+}
+
 std::string report_text(const Inspection& inspection) {
   std::string text;
   if (inspection.model) {

@@ -1,7 +1,6 @@
 // The safetensors files of `sluice layer`: names and shapes as docs/semantics.md §5 gives them.
 #pragma once
 
-#include <list>
 #include <sluice/backend.hpp>
 #include <sluice/checkpoint.hpp>
 #include <sluice/spec.hpp>
@@ -9,29 +8,18 @@
 #include <string>
 #include <vector>
 
-#include "base/aligned_buffer.hpp"
+#include "layer/named_weights.hpp"
 
 namespace sluice::cli {
 
-// Stacked weights, over all experts or over this rank's: of all E, the local ones are taken. F32
-// matrices are rounded to the spec's 16-bit weight_format. A tensor with an unknown name is an
-// error, because a misspelt bias must not be lost.
 class LayerWeights {
  public:
   LayerWeights(const std::string& path, const MoeSpec& spec);
-  const MoeWeights& weights() const { return weights_; }
+  const MoeWeights& weights() const { return named_.weights(); }
 
  private:
-  TensorView matrix(const char* name);
-  ExpertMatrices matrices(const char* name);
-  TensorView rows_of_local_experts(const char* name);
-  void refuse_unknown_names() const;
-
-  const MoeSpec& spec_;
-  std::vector<std::int64_t> local_;  // local expert -> global expert
   Checkpoint file_;
-  std::list<AlignedBuffer> owned_;
-  MoeWeights weights_;
+  NamedWeights named_;
 };
 
 struct LayerInput {

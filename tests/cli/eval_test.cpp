@@ -1,0 +1,96 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "cli/sluice_program.hpp"
+
+namespace sluice {
+namespace {
+
+using test::contains;
+using test::expect_refusal;
+using test::expect_success;
+using test::Outcome;
+using test::ScratchDirectory;
+
+const std::string kDemo = SLUICE_SOURCE_DIR "/demo";
+const std::string kEval = "eval gsm8k --model '" + kDemo + "/trinity-tiny' --data '" + kDemo +
+                          "/problems/test.jsonl' --max-new-tokens 16 --batch 2 ";
+
+TEST(EvalVerb, LaysRightBackendOursAndTheBrokenOneSideBySide) {
+  const ScratchDirectory scratch;
+  const Outcome outcome = expect_success(
+      kEval + "--limit 3 --backends reference,cpu --inject drop:router.routed_scaling_factor " +
+      "--json '" + scratch.file("e.json") + "'");
+  EXPECT_TRUE(contains(outcome.out, "cpu + drop:router.routed_scaling_factor")) << outcome.out;
+  EXPECT_TRUE(contains(outcome.out, "once it loses router.routed_scaling_factor")) << outcome.out;
+  const auto json = nlohmann::json::parse(scratch.read("e.json"));
+  ASSERT_EQ(json["runs"].size(), 3u);
+  EXPECT_EQ(json["problems"], 3);
+  const double right = json["runs"][0]["gold_nll"];
+  EXPECT_NEAR(json["runs"][1]["gold_nll"], right, 1e-3 * right);
+  EXPECT_LT(json["runs"][1]["mean_kl"], 1e-6);
+  EXPECT_EQ(json["runs"][1]["identical_answers"], 1.0);
+  // The lost factor is seen by the likelihood even where no answer changes.
+  EXPECT_GT(json["runs"][2]["mean_kl"], 1e-4);
+  EXPECT_GT(json["runs"][2]["decode_tokens"], 10);
+  // A header, three answers of three runs, and the times of three runs in one batch.
+  const std::string records = scratch.read("e.json.records.jsonl");
+  EXPECT_EQ(std::count(records.begin(), records.end(), '\n'), 1 + 9 + 3);
+}
+
+TEST(EvalVerb, ResumesItsRecordsAndRefusesOthers) {
+  const ScratchDirectory scratch;
+  const std::string common =
+      kEval + "--backends cpu --records '" + scratch.file("r.jsonl") + "' --resume ";
+  expect_success(common + "--limit 2");
+  const std::string records = scratch.read("r.jsonl");
+  EXPECT_TRUE(
+      contains(expect_success(common + "--limit 2").out, "2 problems came from the records"));
+  EXPECT_EQ(scratch.read("r.jsonl"), records);
+  expect_refusal(common + "--limit 3", "problems: 2 in the records, 3 now");
+  expect_refusal(common + "--limit 2 --max-new-tokens 8", "max_new_tokens: 16 in the records");
+}
+
+TEST(EvalVerb, ScoresCompletionsMadeElsewhere) {
+  const ScratchDirectory scratch;
+  const std::string file =
+      scratch.write("c.jsonl",
+                    "{\"answer\": \"6*7\\n#### 42\", \"completion\": \"... #### 42\"}\n"
+                    "{\"answer\": \"42\", \"completion\": \"so it is 42.\"}\n"
+                    "{\"answer\": \"1,042\", \"completion\": \"#### $1,042\"}\n");
+  expect_success("eval gsm8k --score '" + file + "' --json '" + scratch.file("s.json") + "'");
+  const auto accuracy = nlohmann::json::parse(scratch.read("s.json"))["accuracy"];
+  EXPECT_EQ(accuracy["gsm8k"]["correct"], 1);
+  EXPECT_EQ(accuracy["lm-eval-strict"]["correct"], 1);
+  EXPECT_EQ(accuracy["lm-eval-flexible"]["correct"], 3);
+  EXPECT_EQ(accuracy["vllm"]["correct"], 3);
+  EXPECT_EQ(accuracy["vllm"]["of"], 3);
+  const auto on_stdout =
+      nlohmann::json::parse(expect_success("eval gsm8k --score '" + file + "' --json -").out);
+  EXPECT_EQ(on_stdout["accuracy"], accuracy);
+}
+
+TEST(EvalVerb, ShotsComeFirst) {
+  const ScratchDirectory scratch;
+  const std::string records = " --records '" + scratch.file("r.jsonl") + "'";
+  const std::string shots = " --shots 2 --shots-file '" + kDemo + "/problems/few_shot.jsonl'";
+  expect_success(kEval + "--limit 1 --backends cpu" + records + shots);
+  expect_refusal(kEval + "--limit 1 --backends cpu --shots 2" + records, "--shots-file");
+  expect_refusal(kEval + "--limit 1 --backends cpu --shots 99" + records + " --shots-file '" +
+                     kDemo + "/problems/few_shot.jsonl'",
+                 "--shots asks for 99");
+}
+
+TEST(EvalVerb, RefusesUnknownNames) {
+  const ScratchDirectory scratch;
+  const std::string records = " --records '" + scratch.file("r.jsonl") + "'";
+  expect_refusal(kEval + "--limit 1 --backends cppu" + records, "cpu");
+  expect_refusal(kEval + "--limit 1 --inject drop:router.routed_scaling_facto" + records,
+                 "routed_scaling_factor");
+  const std::string bad = scratch.write("p.jsonl", "{\"question\": \"x\"}\n");
+  expect_refusal("eval gsm8k --model '" + kDemo + "/trinity-tiny' --data '" + bad + "'", "line 1");
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,144 @@
+// inspect, tokenize, logits and run on the bundled model.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <sluice/checkpoint.hpp>
+#include <sluice/fields.hpp>
+#include <sluice/model.hpp>
+
+#include "base/element.hpp"
+#include "cli/sluice_program.hpp"
+
+namespace sluice {
+namespace {
+
+using test::contains;
+using test::expect_refusal;
+using test::expect_success;
+using test::Outcome;
+using test::run_sluice;
+using test::ScratchDirectory;
+
+const std::string kModel = SLUICE_SOURCE_DIR "/demo/trinity-tiny";
+
+TEST(InspectVerb, ShowsFieldsBackendsAndTensorsOfAModel) {
+  const ScratchDirectory scratch;
+  const Outcome outcome = expect_success("inspect '" + kModel + "' --tensors --load --json '" +
+                                         scratch.file("i.json") + "'");
+  EXPECT_TRUE(contains(outcome.out, "router.routed_scaling_factor")) << outcome.out;
+  const auto json = nlohmann::json::parse(scratch.read("i.json"));
+  EXPECT_EQ(json["model_type"], "afmoe");
+  EXPECT_EQ(json["layers"][0]["mlp"], "dense");
+  EXPECT_EQ(json["layers"][1]["backend"], "cpu");
+  EXPECT_EQ(json["specs"].size(), 1u);
+  EXPECT_EQ(json["specs"][0]["spec"]["router"]["routed_scaling_factor"], 2.826);
+  EXPECT_EQ(json["tensors"].size(), json["tensor_count"]);
+  EXPECT_GT(json["memory"]["weight_bytes"], json["memory"]["expert_bytes"]);
+  std::size_t neutral = 0;
+  for (const auto& field : json["specs"][0]["fields"]) neutral += field["is_neutral"] == true;
+  EXPECT_GT(neutral, 10u);
+  EXPECT_LT(neutral, json["specs"][0]["fields"].size());
+}
+
+TEST(InspectVerb, ExitsOneAndNamesTheFieldWhenNobodyTakesTheLayer) {
+  const ScratchDirectory scratch;
+  // num_experts beyond what the CPU backend documents as its limit is still legal for a spec.
+  const std::string spec = scratch.write("s.json", R"({
+      "router": {"num_experts": 8192, "top_k": 2},
+      "experts": {"hidden_size": 64, "intermediate_size": 64}})");
+  const Outcome outcome = run_sluice("inspect --spec '" + spec + "' --backend cpu");
+  EXPECT_EQ(outcome.code, 1) << outcome.out << outcome.err;
+  EXPECT_TRUE(contains(outcome.out, "router.num_experts")) << outcome.out;
+  EXPECT_TRUE(contains(outcome.out, "refuses")) << outcome.out;
+}
+
+TEST(InspectVerb, ListsEveryField) {
+  const auto json = nlohmann::json::parse(expect_success("inspect --fields --json -").out);
+  EXPECT_EQ(json["fields"].size(), kFieldCount);
+  for (const auto& field : json["fields"]) {
+    EXPECT_EQ(field["claimed_by"].back(), "reference") << field;
+  }
+  EXPECT_TRUE(contains(expect_success("inspect --fields").out, "router.norm_eps"));
+}
+
+TEST(InspectVerb, ReadsAConfigOfAnyKnownFamily) {
+  const std::string data = SLUICE_TEST_DATA "/configs/";
+  EXPECT_TRUE(contains(expect_success("inspect --config '" + data + "deepseek_v3.json'").out,
+                       "router.n_group"));
+}
+
+TEST(TokenizeVerb, GoesThereAndBack) {
+  const std::string text = "Question: Elena has 435 books.";
+  const Outcome there = expect_success("tokenize --model '" + kModel + "' '" + text + "'");
+  const auto ids = nlohmann::json::parse(there.out);
+  ASSERT_GT(ids.size(), 3u);
+  const ScratchDirectory scratch;
+  const std::string file = scratch.write("ids.json", there.out);
+  EXPECT_EQ(expect_success("tokenize --model '" + kModel + "' --decode --file '" + file + "'").out,
+            text + "\n");
+  const Outcome table = expect_success("tokenize --model '" + kModel + "' --tokens '" + text + "'");
+  EXPECT_TRUE(contains(table.out, ids.back().dump())) << table.out;
+  expect_refusal("tokenize --model '" + kModel + "' --decode '[1, -2]'", "list of ids");
+}
+
+TEST(LogitsVerb, WritesWhatTheLibraryComputes) {
+  const ScratchDirectory scratch;
+  const std::string ids = scratch.write("ids.json", "[[5, 6, 7, 300], [9]]");
+  expect_success("logits --model '" + kModel + "' --ids '" + ids + "' --backend reference --out '" +
+                 scratch.file("l.safetensors") + "'");
+  const Checkpoint file = Checkpoint::open(scratch.file("l.safetensors"));
+  EXPECT_EQ(file.tensor("logits.1").shape[0], 1);
+  const TensorView logits = file.tensor("logits.0");
+
+  const auto model = load_model(kModel, {.backend = "reference", .executor = make_executor(1)});
+  const auto sequence = model->new_sequence();
+  const std::vector<std::int32_t> list{5, 6, 7, 300};
+  const SequenceInput input{sequence.get(), list, kAllPositions};
+  Logits expected;
+  model->forward({&input, 1}, expected);
+  ASSERT_EQ(logits.shape, Shape({4, expected.vocab_size()}));
+  double largest = 0.0;
+  double worst = 0.0;
+  for (std::int64_t i = 0; i < logits.shape.elements(); ++i) {
+    const float value = expected.row(
+        i / expected.vocab_size())[static_cast<std::size_t>(i % expected.vocab_size())];
+    largest = std::max<double>(largest, std::abs(value));
+    worst = std::max<double>(worst, std::abs(value - load_float(logits.data, logits.dtype, i)));
+  }
+  EXPECT_GT(largest, 1.0);
+  EXPECT_LE(worst, 1e-5 * largest);
+  expect_refusal("logits --model '" + kModel + "' --ids '" + scratch.write("bad.json", "[1.5]") +
+                     "' --out /tmp/never",
+                 "no token id");
+}
+
+TEST(RunVerb, AnswersTheFirstDemoProblem) {
+  const std::string golden = SLUICE_TEST_DATA "/demo/trinity_tiny_greedy.jsonl";
+  std::ifstream file(golden);
+  std::string line;
+  std::getline(file, line);
+  const auto json = nlohmann::json::parse(line);
+  const ScratchDirectory scratch;
+  const std::string prompt = scratch.write("prompt.txt", json["prompt"]);
+  const Outcome outcome = expect_success("run --model '" + kModel + "' --file '" + prompt +
+                                         "' --verbose --max-new-tokens 24");
+  const std::string expected = json["completion"];
+  ASSERT_GT(outcome.out.size(), 20u);
+  EXPECT_EQ(outcome.out, expected.substr(0, outcome.out.size() - 1) + "\n");
+  EXPECT_TRUE(contains(outcome.err, "tokens per second")) << outcome.err;
+}
+
+TEST(RunVerb, SameSeedSameText) {
+  const std::string common =
+      "run --model '" + kModel + "' --temperature 2 --max-new-tokens 16 'Question: Tess' --seed ";
+  const std::string first = expect_success(common + "1").out;
+  EXPECT_EQ(expect_success(common + "1").out, first);
+  EXPECT_NE(expect_success(common + "2").out, first);
+  expect_refusal(common + "1 --top-p 1.5", "top_p");
+  expect_refusal("run --model '" + kModel + "' --system x hi", "--chat");
+}
+
+}  // namespace
+}  // namespace sluice
