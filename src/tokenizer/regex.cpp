@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <ctime>
 
 #include "base/fail.hpp"
 #include "tokenizer/regex_dialect.hpp"
@@ -17,6 +18,10 @@ namespace {
 // on the longest text that the heap limit admits.
 constexpr std::uint32_t kMatchLimit = 20'000'000;
 constexpr std::uint32_t kHeapLimitKib = 256 * 1024;
+// All matches in one text together, in processor time. Patterns with long lookaheads (digits
+// grouped from the right) are quadratic in the length of a run: 20 s are about 100,000 digits.
+constexpr double kMaxSeconds = 20;
+constexpr std::size_t kMatchesPerClockReading = 256;
 constexpr std::size_t kJitStackStart = 32 * 1024;
 constexpr std::size_t kJitStackLimit = 16 * 1024 * 1024;
 constexpr std::uint32_t kMaxNesting = 250;
@@ -35,6 +40,12 @@ using MatchData = std::unique_ptr<pcre2_match_data, Deleter<pcre2_match_data_fre
 using JitStack = std::unique_ptr<pcre2_jit_stack, Deleter<pcre2_jit_stack_free>>;
 
 PCRE2_SPTR code_units(std::string_view text) { return reinterpret_cast<PCRE2_SPTR>(text.data()); }
+
+double thread_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
 
 std::string message_of(int error) {
   std::array<PCRE2_UCHAR, 256> text{};
@@ -100,6 +111,15 @@ void Regex::split(std::string_view text, std::vector<Span>& spans) const {
   const Matcher& matcher = tokenizer::matcher();
   const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(matcher.data.get());
 
+  const auto give_up = [&](std::size_t at, const std::string& why) {
+    fail(ErrorKind::unsupported,
+         "regular expression {} gave up at byte {} of a text of {} bytes: {} (limits: {} steps, "
+         "{} MiB, {} s); tokenize the text in smaller parts",
+         shown(pattern_), at, text.size(), why, kMatchLimit, kHeapLimitKib / 1024, kMaxSeconds);
+  };
+
+  double deadline = 0;
+  std::size_t searches = 0;
   std::size_t done = 0;    // where the next span begins
   std::size_t search = 0;  // where the search goes on
   bool after_match = false;
@@ -111,12 +131,11 @@ void Regex::split(std::string_view text, std::vector<Span>& spans) const {
     int result = match(0);
     if (result == PCRE2_ERROR_JIT_STACKLIMIT) result = match(PCRE2_NO_JIT);
     if (result == PCRE2_ERROR_NOMATCH) break;
-    if (result < 0) {
-      fail(ErrorKind::unsupported,
-           "regular expression {} gave up at byte {} of a text of {} bytes: {} (limits: {} steps, "
-           "{} MiB); tokenize the text in smaller parts",
-           shown(pattern_), search, text.size(), message_of(result), kMatchLimit,
-           kHeapLimitKib / 1024);
+    if (result < 0) give_up(search, message_of(result));
+    if (++searches % kMatchesPerClockReading == 0) {
+      const double now = thread_seconds();
+      if (deadline == 0) deadline = now + kMaxSeconds;
+      if (now > deadline) give_up(search, "it takes too long");
     }
     const std::size_t begin = ends[0];
     const std::size_t end = ends[1];
