@@ -11,22 +11,29 @@ DenseMlp::DenseMlp(const TensorView& gate, const TensorView& up, const TensorVie
 
 void DenseMlp::operator()(Compute& compute, const Matrix& h, Matrix& out) {
   const Stopwatch watch(compute.times.dense_mlp);
-  Executor& executor = *compute.executor;
+  const bool rounds = compute.precision == ActivationPrecision::bf16;
   out.resize(h.rows(), down_.rows());
-  const RowsView<float> result{out.data(), out.rows(), out.columns()};
-  if (compute.precision == ActivationPrecision::f32) {
-    activated_.resize(h.rows(), width_);
-    gated_linear(gate_up_, Activation::swiglu,
-                 RowsView<const float>{h.data(), h.rows(), h.columns()},
-                 {activated_.data(), h.rows(), width_}, executor);
-    linear(down_, RowsView<const float>{activated_.data(), h.rows(), width_}, result, executor);
-    return;
+  if (rounds && gate_up_.format() == PackedFormat::bf16 && down_.format() == PackedFormat::bf16) {
+    return in_bf16(compute, h, out);
   }
+  Executor& executor = *compute.executor;
+  activated_.resize(h.rows(), width_);
+  const float* x = rounds ? round_rows_in_f32(compute, h) : h.data();
+  gated_linear(gate_up_, Activation::swiglu, RowsView<const float>{x, h.rows(), h.columns()},
+               {activated_.data(), h.rows(), width_}, executor);
+  x = rounds ? round_rows_in_f32(compute, activated_) : activated_.data();
+  linear(down_, RowsView<const float>{x, h.rows(), width_}, {out.data(), h.rows(), out.columns()},
+         executor);
+}
+
+void DenseMlp::in_bf16(Compute& compute, const Matrix& h, Matrix& out) {
+  Executor& executor = *compute.executor;
   rounded_.resize(static_cast<std::size_t>(h.rows() * width_));
   gated_linear(gate_up_, Activation::swiglu,
                RowsView<const std::uint16_t>{round_rows(compute, h), h.rows(), h.columns()},
                {rounded_.data(), h.rows(), width_}, executor);
-  linear(down_, RowsView<const std::uint16_t>{rounded_.data(), h.rows(), width_}, result, executor);
+  linear(down_, RowsView<const std::uint16_t>{rounded_.data(), h.rows(), width_},
+         {out.data(), h.rows(), out.columns()}, executor);
 }
 
 }  // namespace sluice

@@ -31,6 +31,8 @@ class DenseMlp final : public FeedForward {
   std::size_t bytes() const override { return gate_up_.bytes() + down_.bytes(); }
 
  private:
+  void in_bf16(Compute& compute, const Matrix& h, Matrix& out);
+
   PackedMatrix gate_up_;
   PackedMatrix down_;
   std::int64_t width_;

@@ -1,5 +1,6 @@
 #include "model/blocks/linear.hpp"
 
+#include "base/float_types.hpp"
 #include "kernels/linear.hpp"
 #include "model/blocks/parallel.hpp"
 
@@ -23,6 +24,20 @@ std::uint16_t* round_rows(Compute& compute, const Matrix& x) {
   return rounded;
 }
 
+float* round_rows_in_f32(Compute& compute, const Matrix& x) {
+  auto* rounded = reinterpret_cast<float*>(
+      compute.scratch(static_cast<std::size_t>(x.rows() * x.columns()) * sizeof(float)));
+  parallel_rows(*compute.executor, x.rows(), row_grain(x.columns()),
+                [&](std::int64_t first, std::int64_t last) {
+                  const float* from = x.row(first);
+                  float* to = rounded + first * x.columns();
+                  for (std::int64_t i = 0; i < (last - first) * x.columns(); ++i) {
+                    to[i] = round_to_bf16(from[i]);
+                  }
+                });
+  return rounded;
+}
+
 Linear::Linear(std::span<const TensorView> parts, Executor& executor)
     : weight_(parts, common_format(parts), executor) {}
 
@@ -38,8 +53,13 @@ void Linear::operator()(Compute& compute, const Matrix& x, float* out) const {
            *compute.executor);
     return;
   }
-  const RowsView<const std::uint16_t> rounded{round_rows(compute, x), x.rows(), x.columns()};
-  linear(weight_, rounded, result, *compute.executor);
+  if (weight_.format() == PackedFormat::bf16) {
+    linear(weight_, RowsView<const std::uint16_t>{round_rows(compute, x), x.rows(), x.columns()},
+           result, *compute.executor);
+    return;
+  }
+  linear(weight_, RowsView<const float>{round_rows_in_f32(compute, x), x.rows(), x.columns()},
+         result, *compute.executor);
 }
 
 void Linear::in_f32(Compute& compute, const Matrix& x, Matrix& out) const {

@@ -37,5 +37,7 @@ PackedFormat common_format(std::span<const TensorView> parts);
 
 // x rounded to bf16, in compute's scratch: [x.rows, x.columns].
 std::uint16_t* round_rows(Compute& compute, const Matrix& x);
+// The same values as fp32, for weights that are not bf16.
+float* round_rows_in_f32(Compute& compute, const Matrix& x);
 
 }  // namespace sluice
