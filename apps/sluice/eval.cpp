@@ -166,7 +166,8 @@ void print_report(const Options& options, const std::vector<EvalRun>& runs,
   fmt::print("a record of every answer: {}\n", records_path(options));
   const std::size_t right = runs.size() - options.faults.size() - 1;
   for (std::size_t i = right + 1; i < runs.size(); ++i) {
-    fmt::print("\n{}", fault_sentence(runs[i].fault, report.subjects[right], report.subjects[i]));
+    fmt::print("\n{}",
+               fault_sentence(runs[i].fault, report, report.subjects[right], report.subjects[i]));
   }
 }
 

@@ -19,13 +19,12 @@ std::string part(double seconds, const ForwardTimes& times) {
   return times.total() > 0 ? fmt::format("{:.0f} %", 100 * seconds / times.total()) : "-";
 }
 
-// What a fault does, in words.
+// "with router.top_k lost", "with router.top_k applied twice", "with the fault swap_gate_up".
 std::string fault_in_words(const std::string& fault) {
   const std::size_t colon = fault.find(':');
   if (colon == std::string::npos) return "with the fault " + fault;
   const std::string field = fault.substr(colon + 1);
-  return fault.starts_with("drop:") ? "once it loses " + field
-                                    : "once it applies " + field + " twice";
+  return "with " + field + (fault.starts_with("drop:") ? " lost" : " applied twice");
 }
 
 }  // namespace
@@ -49,7 +48,7 @@ std::string accuracy_table(const EvalReport& report) {
     const bool first = &subject == &report.subjects.front();
     table.add({subject.name, percent_with_interval(subject.accuracy[0]),
                percent(subject.accuracy[1]), percent(subject.accuracy[2]),
-               percent(subject.accuracy[3]), fmt::format("{:.4f}", subject.gold_nll),
+               percent(subject.accuracy[3]), fmt::format("{:.3g}", subject.gold_nll),
                first ? "-" : percent(subject.identical),
                subject.first_divergence ? fmt::format("{}", *subject.first_divergence) : "-",
                first ? "-" : fmt::format("{:.2e}", subject.mean_kl)});
@@ -77,14 +76,19 @@ std::string speed_table(const EvalReport& report) {
   return table.text();
 }
 
-std::string fault_sentence(const std::string& fault, const SubjectReport& right,
-                           const SubjectReport& faulty) {
+std::string fault_sentence(const std::string& fault, const EvalReport& report,
+                           const SubjectReport& right, const SubjectReport& faulty) {
+  const SubjectReport& first = report.subjects.front();
+  std::string comparison;
+  if (&right != &first) {
+    comparison = fmt::format("{} gives {} of {} answers token by token as {} does; ", right.name,
+                             right.identical.hits, right.identical.trials, first.name);
+  }
   return fmt::format(
-      "{} runs without any error {}: accuracy {:.1f} % -> {:.1f} %, NLL of the right answer "
-      "{:.4f} -> {:.4f} per token, {} of {} answers unlike the first run's.\n",
-      right.name, fault_in_words(fault), 100 * right.accuracy[0].value(),
-      100 * faulty.accuracy[0].value(), right.gold_nll, faulty.gold_nll,
-      faulty.identical.trials - faulty.identical.hits, faulty.identical.trials);
+      "What you have just seen: {}{} it still runs without any error, but accuracy goes from "
+      "{:.1f} % to {:.1f} % and the NLL of the right solution from {:.2g} to {:.2g} per token.\n",
+      comparison, fault_in_words(fault), 100 * right.accuracy[0].value(),
+      100 * faulty.accuracy[0].value(), right.gold_nll, faulty.gold_nll);
 }
 
 Json scores_json(const std::array<Proportion, kScoringRules>& scores) {

@@ -24,8 +24,7 @@ Exit status 1: some layer has no usable backend.
 Examples:
   sluice inspect path/to/Trinity-Mini          which backend runs which layer, and why
   sluice inspect --config config.json          a config alone; any of the known families
-  sluice inspect --spec S.json --backend cpu   would cpu take this layer?
-  sluice inspect --fields                      every field there is, and who claims it)";
+  sluice inspect --spec S.json --backend cpu   would cpu take this layer?)";
 
 struct Options {
   std::string model;
@@ -33,7 +32,6 @@ struct Options {
   std::string config;
   std::string backend;
   std::string json;
-  bool fields = false;
   bool tensors = false;
   bool load = false;
 };
@@ -94,14 +92,7 @@ Inspection inspect_one_spec(const Options& options) {
   return inspection;
 }
 
-int run_fields(const Options& options) {
-  if (!options.json.empty()) write_json(options.json, fields_json());
-  if (options.json != "-") fmt::print("{}", fields_table());
-  return kOk;
-}
-
 int run_inspect(const Options& options) {
-  if (options.fields) return run_fields(options);
   if (options.model.empty() && (options.tensors || options.load)) {
     fail(ErrorKind::user, "--tensors and --load need a model's directory");
   }
@@ -120,7 +111,6 @@ Run declare_inspect(CLI::App& app) {
   source->add_option("DIR", options->model, "A model's directory");
   source->add_option("--spec", options->spec, "A spec, JSON");
   source->add_option("--config", options->config, "A model's config.json");
-  source->add_flag("--fields", options->fields, "All fields, and which backends claim them");
   source->require_option(1);
   app.add_option("--backend", options->backend, "Force this backend");
   app.add_flag("--tensors", options->tensors, "List every tensor of the checkpoint");

@@ -27,6 +27,20 @@ std::string ranges_of(const std::vector<std::int64_t>& numbers) {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
+// Names in lines of at most 100 characters, indented.
+std::string wrapped(const std::vector<std::string_view>& names) {
+  std::string text;
+  std::size_t width = 0;
+  for (std::string_view name : names) {
+    const bool new_line = width == 0 || width + name.size() + 2 > 100;
+    if (new_line) width = 0;
+    text += new_line ? (text.empty() ? "  " : ",\n  ") : ", ";
+    text += name;
+    width += name.size() + 2;
+  }
+  return text + "\n";
+}
+
 // Fields that ask something of a backend come first.
 std::string fields_text(const MoeSpec& spec) {
   Table table({{"field"}, {"value", true}, {"neutral", true}, {"meaning"}});
@@ -39,7 +53,7 @@ std::string fields_text(const MoeSpec& spec) {
                  std::string(field.meaning)});
     }
   }
-  return table.text() + fmt::format("at their neutral values: {}\n", fmt::join(neutral, ", "));
+  return table.text() + "at their neutral values:\n" + wrapped(neutral);
 }
 
 std::string verdict(const SpecInspection& inspection, const Candidate& candidate) {
@@ -168,37 +182,6 @@ SpecInspection inspect_spec(const MoeSpec& spec, const std::string& forced_backe
     inspection.no_choice = error.what();
   }
   return inspection;
-}
-
-std::string fields_table() {
-  std::vector<Column> columns{{"field"}, {"neutral", true}};
-  for (const Backend* backend : backends()) columns.push_back({std::string(backend->name())});
-  columns.push_back({"meaning"});
-  Table table(std::move(columns));
-  for (const Field& field : fields()) {
-    std::vector<std::string> cells{std::string(field.name), std::string(field.neutral)};
-    for (const Backend* backend : backends()) {
-      cells.push_back(backend->claims().contains(field.name) ? "yes" : "-");
-    }
-    cells.emplace_back(field.meaning);
-    table.add(std::move(cells));
-  }
-  return table.text();
-}
-
-nlohmann::ordered_json fields_json() {
-  Json json = Json::array();
-  for (const Field& field : fields()) {
-    Json claimed = Json::array();
-    for (const Backend* backend : backends()) {
-      if (backend->claims().contains(field.name)) claimed.push_back(backend->name());
-    }
-    json.push_back({{"name", field.name},
-                    {"neutral", field.neutral},
-                    {"meaning", field.meaning},
-                    {"claimed_by", claimed}});
-  }
-  return {{"fields", json}};
 }
 
 std::string report_text(const Inspection& inspection) {

@@ -41,10 +41,6 @@ struct Inspection {
 
 SpecInspection inspect_spec(const MoeSpec& spec, const std::string& forced_backend);
 
-// Every field of the registry and the backends that claim it.
-std::string fields_table();
-nlohmann::ordered_json fields_json();
-
 std::string report_text(const Inspection& inspection);
 nlohmann::ordered_json report_json(const Inspection& inspection);
 

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <fstream>
 #include <sluice/checkpoint.hpp>
-#include <sluice/fields.hpp>
 #include <sluice/model.hpp>
 
 #include "base/element.hpp"
@@ -52,15 +51,6 @@ TEST(InspectVerb, ExitsOneAndNamesTheFieldWhenNobodyTakesTheLayer) {
   EXPECT_EQ(outcome.code, 1) << outcome.out << outcome.err;
   EXPECT_TRUE(contains(outcome.out, "router.num_experts")) << outcome.out;
   EXPECT_TRUE(contains(outcome.out, "refuses")) << outcome.out;
-}
-
-TEST(InspectVerb, ListsEveryField) {
-  const auto json = nlohmann::json::parse(expect_success("inspect --fields --json -").out);
-  EXPECT_EQ(json["fields"].size(), kFieldCount);
-  for (const auto& field : json["fields"]) {
-    EXPECT_EQ(field["claimed_by"].back(), "reference") << field;
-  }
-  EXPECT_TRUE(contains(expect_success("inspect --fields").out, "router.norm_eps"));
 }
 
 TEST(InspectVerb, ReadsAConfigOfAnyKnownFamily) {
