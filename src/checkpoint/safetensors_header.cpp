@@ -149,11 +149,16 @@ class HeaderReader {
  private:
   template <typename... Args>
   [[noreturn]] void bad(fmt::format_string<Args...> text, Args&&... args) {
-    fail(ErrorKind::checkpoint, "{}: bad safetensors header: {}; the file is damaged or incomplete",
-         file_name_, fmt::format(text, std::forward<Args>(args)...));
+    fail(ErrorKind::checkpoint, "{}: bad safetensors header: {}", file_name_,
+         fmt::format(text, std::forward<Args>(args)...));
   }
 
   void find_json() {
+    constexpr std::string_view kGitLfs = "version https://git-lfs";
+    const std::string_view text(reinterpret_cast<const char*>(file_.data()), file_.size());
+    if (text.starts_with(kGitLfs)) {
+      bad("the file is a Git LFS pointer; fetch what it points to with `git lfs pull`");
+    }
     if (file_.size() < kLengthBytes) {
       bad("the file has {} bytes; its first {} give the header's length", file_.size(),
           kLengthBytes);
@@ -166,7 +171,7 @@ class HeaderReader {
       bad("it claims {} bytes; the format's limit is {}", length, kLongestHeader);
     }
     if (length > file_.size() - kLengthBytes) {
-      bad("it claims {} bytes, but the file has only {} after its length", length,
+      bad("it claims {} bytes, but only {} follow in the file; it is incomplete", length,
           file_.size() - kLengthBytes);
     }
     if (length == 0 || file_[kLengthBytes] != std::byte{'{'}) bad("it does not begin with '{{'");
@@ -193,8 +198,9 @@ class HeaderReader {
     const std::uint64_t end = (*raw.offsets)[1];
     const std::size_t available = file_.size() - data_begin_;
     if (begin > end || end > available) {
-      bad("tensor {} claims bytes {} to {}, but the file has {} bytes of tensors", name, begin, end,
-          available);
+      bad("tensor {} claims bytes {} to {}, but the file has {} bytes of tensors; it is incomplete "
+          "or damaged",
+          name, begin, end, available);
     }
     const auto needed = bytes_of(entry);
     if (!needed || *needed != end - begin) {

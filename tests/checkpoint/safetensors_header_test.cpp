@@ -80,8 +80,9 @@ TEST(SafetensorsHeader, RefusesHostileFilesByName) {
   } cases[] = {
       {"", "0 bytes"},
       {"1234567", "7 bytes"},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a", "git lfs pull"},
       {safetensors_bytes("", "", 0), "begin with '{'"},
-      {safetensors_bytes(good, four, 1000), "claims 1000 bytes, but the file has only"},
+      {safetensors_bytes(good, four, 1000), "claims 1000 bytes, but only 64 follow"},
       {safetensors_bytes(good, four, 100'000'001), "limit is 100000000"},
       {safetensors_bytes(good, four, ~0ull), "limit is 100000000"},
       {safetensors_bytes(good, four, good.size() - 1), "not JSON"},

@@ -45,13 +45,13 @@ struct RoundTrip {
 class FormatRoundTrip : public testing::TestWithParam<RoundTrip> {};
 
 TEST_P(FormatRoundTrip, ErrorIsWithinHalfAStepOfTheBlock) {
-  const auto [id, block_rows, block_columns, of_block, of_value] = GetParam();
+  const RoundTrip& param = GetParam();
   const MatrixSize size{130, 256};
   const auto in = random_matrix(size, 7);
-  const PackedMatrix packed = pack(id, in, size);
-  const auto out = unpacked(id, packed.view(), size);
-  const std::int64_t rows = block_rows ? block_rows : size.rows;
-  const std::int64_t columns = block_columns ? block_columns : size.columns;
+  const PackedMatrix packed = pack(param.id, in, size);
+  const auto out = unpacked(param.id, packed.view(), size);
+  const std::int64_t rows = param.block_rows ? param.block_rows : size.rows;
+  const std::int64_t columns = param.block_columns ? param.block_columns : size.columns;
   std::map<std::pair<std::int64_t, std::int64_t>, float> largest;
   const auto each = [&](auto&& visit) {
     for (std::int64_t row = 0; row < size.rows; ++row) {
@@ -65,7 +65,8 @@ TEST_P(FormatRoundTrip, ErrorIsWithinHalfAStepOfTheBlock) {
     largest[block] = std::max(largest[block], std::fabs(in[i]));
   });
   each([&](std::size_t i, auto block) {
-    ASSERT_LE(std::fabs(out[i] - in[i]), of_block * largest[block] + of_value * std::fabs(in[i]))
+    ASSERT_LE(std::fabs(out[i] - in[i]),
+              param.of_block * largest[block] + param.of_value * std::fabs(in[i]))
         << "row " << block.first << ", element " << i;
   });
 }
