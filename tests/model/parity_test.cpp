@@ -10,7 +10,6 @@
 namespace sluice {
 namespace {
 
-using testing::golden_path;
 using testing::golden_runs;
 using testing::golden_sequences;
 using testing::GoldenSequence;
@@ -18,13 +17,12 @@ using testing::worst_error;
 
 constexpr double kTolerance = 1e-5;
 
-class Parity : public ::testing::TestWithParam<const char*> {
+class Parity : public ::testing::TestWithParam<std::tuple<const char*, const char*>> {
  protected:
   void SetUp() override {
-    const std::string text = GetParam();
-    const auto slash = text.find('/');
-    path_ = golden_path(text.substr(0, slash), text.substr(slash + 1));
-    model_ = load_model(path_.string(), {.backend = "reference", .executor = make_executor(2)});
+    const auto& [backend, name] = GetParam();
+    path_ = std::filesystem::path(SLUICE_TEST_DATA) / name;
+    model_ = load_model(path_.string(), {.backend = backend, .executor = make_executor(2)});
     sequences_ = golden_sequences(path_);
     ASSERT_FALSE(sequences_.empty());
   }
@@ -125,14 +123,26 @@ TEST_P(Parity, GreedyTokensAreIdentical) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Afmoe, Parity,
-                         ::testing::Values("afmoe/gqa_window", "afmoe/fused_two_dense",
-                                           "afmoe/stacked_tied", "afmoe/save_pretrained",
-                                           "afmoe/sharded", "afmoe/bf16_weights"));
+std::string case_name(const ::testing::TestParamInfo<std::tuple<const char*, const char*>>& info) {
+  const std::string name = std::get<1>(info.param);
+  return std::string(std::get<0>(info.param)) + "_" + name.substr(name.find('/') + 1);
+}
+
+const auto kBackends = ::testing::Values("reference", "cpu");
+
+INSTANTIATE_TEST_SUITE_P(
+    Afmoe, Parity,
+    ::testing::Combine(kBackends, ::testing::Values("afmoe/gqa_window", "afmoe/fused_two_dense",
+                                                    "afmoe/stacked_tied", "afmoe/save_pretrained",
+                                                    "afmoe/sharded", "afmoe/bf16_weights")),
+    case_name);
 INSTANTIATE_TEST_SUITE_P(KimiLinear, Parity,
-                         ::testing::Values("kimi_linear/released", "kimi_linear/save_pretrained",
-                                           "kimi_linear/in_memory",
-                                           "kimi_linear/bf16_moe_layer_freq"));
+                         ::testing::Combine(kBackends,
+                                            ::testing::Values("kimi_linear/released",
+                                                              "kimi_linear/save_pretrained",
+                                                              "kimi_linear/in_memory",
+                                                              "kimi_linear/bf16_moe_layer_freq")),
+                         case_name);
 
 }  // namespace
 }  // namespace sluice

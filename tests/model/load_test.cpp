@@ -1,0 +1,153 @@
+// Loading: wrong tensors are listed together, options are checked, progress is told.
+#include <gtest/gtest.h>
+
+#include <sluice/error.hpp>
+
+#include "base/element.hpp"
+#include "model/golden.hpp"
+
+namespace sluice {
+namespace {
+
+using testing::golden_path;
+
+// A copy of a golden checkpoint with other tensors or another config.
+class Edited {
+ public:
+  explicit Edited(const std::filesystem::path& source)
+      : directory_(::testing::TempDir() + "sluice_load_" +
+                   ::testing::UnitTest::GetInstance()->current_test_info()->name()),
+        checkpoint_(Checkpoint::open(source)) {
+    std::filesystem::create_directories(directory_);
+    config = nlohmann::json::parse(checkpoint_.config_text());
+    for (const TensorInfo& info : checkpoint_.tensors()) {
+      tensors[info.name] = checkpoint_.tensor(info.name);
+    }
+  }
+  ~Edited() { std::filesystem::remove_all(directory_); }
+
+  std::unique_ptr<Model> load(const ModelOptions& options = {}) const {
+    std::ofstream(directory_ / "config.json") << config.dump();
+    std::vector<NamedTensor> list;
+    for (const auto& [name, view] : tensors) list.push_back({name, view});
+    write_safetensors(directory_ / "model.safetensors", list);
+    return load_model(directory_.string(), options);
+  }
+
+  nlohmann::json config;
+  std::map<std::string, TensorView> tensors;
+
+ private:
+  std::filesystem::path directory_;
+  Checkpoint checkpoint_;
+};
+
+std::vector<float> logits_of(Model& model, std::vector<std::int32_t> ids) {
+  const auto sequence = model.new_sequence();
+  Logits logits;
+  const SequenceInput input{sequence.get(), ids, kAllPositions};
+  model.forward(std::span(&input, 1), logits);
+  std::vector<float> all;
+  for (std::int64_t row = 0; row < logits.rows(); ++row) {
+    all.insert(all.end(), logits.row(row).begin(), logits.row(row).end());
+  }
+  return all;
+}
+
+TEST(Load, OneErrorListsEveryWrongTensor) {
+  Edited edited(golden_path("afmoe", "gqa_window"));
+  const std::vector<std::int32_t> integers(6 * 24);
+  edited.tensors.erase("model.layers.2.self_attn.q_norm.weight");
+  edited.tensors["model.layers.9.extra"] = edited.tensors["model.norm.weight"];
+  edited.tensors["model.norm.weight"].shape = {23};
+  edited.tensors["model.layers.1.mlp.router.gate.weight"] = {
+      integers.data(), DType::i32, {6, 24}, {}};
+  edited.tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] =
+      edited.tensors["model.layers.1.mlp.expert_bias"];  // old exporters; harmless
+  try {
+    edited.load();
+    FAIL();
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    EXPECT_EQ(error.kind(), ErrorKind::checkpoint);
+    for (const char* part :
+         {"missing: \"model.layers.2.self_attn.q_norm.weight\"", "unexpected: \"model.layers.9",
+          "misshapen: \"model.norm.weight\" is [23]",
+          "mistyped: \"model.layers.1.mlp.router.gate.weight\" is I32"}) {
+      EXPECT_NE(message.find(part), std::string::npos) << part << " not in\n" << message;
+    }
+    EXPECT_EQ(message.find("inv_freq"), std::string::npos);
+  }
+}
+
+TEST(Load, MixedDtypesWithinALayerKeepTheirValues) {
+  const auto source = golden_path("afmoe", "bf16_weights");
+  Edited edited(source);
+  const std::string name = "model.layers.1.mlp.experts.3.up_proj.weight";
+  const TensorView narrow = edited.tensors[name];
+  std::vector<float> wide;
+  for (std::int64_t i = 0; i < narrow.shape.elements(); ++i) {
+    wide.push_back(load_float(narrow.data, narrow.dtype, i));
+  }
+  edited.tensors[name] = {wide.data(), DType::f32, narrow.shape, {}};
+  const auto mixed = edited.load(), plain = load_model(source.string());
+  EXPECT_EQ(mixed->description().layers[1].moe->experts.weight_format, WeightFormat::f32);
+  EXPECT_EQ(mixed->description().layers[2].moe->experts.weight_format, WeightFormat::bf16);
+  EXPECT_EQ(logits_of(*mixed, {5, 9, 2, 33}), logits_of(*plain, {5, 9, 2, 33}));
+}
+
+// transformers' AFMoE divides a single weight by itself, so the router's scale cannot matter; a
+// router that keeps the score would show it.
+TEST(Load, OneExpertPerTokenWeighsExactlyTheScale) {
+  Edited edited(golden_path("afmoe", "gqa_window"));
+  edited.config["num_experts_per_tok"] = 1;
+  std::vector<float> zeros(6, 0.0f);
+  std::map<std::string, std::vector<float>> halved;
+  for (auto& [name, view] : edited.tensors) {
+    if (name.ends_with("expert_bias")) view.data = zeros.data();
+  }
+  const auto before = logits_of(*edited.load(), {1, 2, 3, 4, 5, 6});
+  for (auto& [name, view] : edited.tensors) {
+    if (!name.ends_with("router.gate.weight")) continue;
+    for (std::int64_t i = 0; i < view.shape.elements(); ++i) {
+      halved[name].push_back(0.5f * load_float(view.data, view.dtype, i));
+    }
+    view.data = halved[name].data();
+  }
+  EXPECT_EQ(logits_of(*edited.load(), {1, 2, 3, 4, 5, 6}), before);
+  edited.config["route_scale"] = 2.0;
+  EXPECT_NE(logits_of(*edited.load(), {1, 2, 3, 4, 5, 6}), before);
+}
+
+TEST(Load, KimiOptionsChangeWhatTheySay) {
+  const std::string kimi = golden_path("kimi_linear", "released").string();
+  const std::vector<std::int32_t> ids{3, 1, 4, 1, 5, 9, 2, 6};
+  const auto plain = logits_of(*load_model(kimi), ids);
+  EXPECT_EQ(logits_of(*load_model(kimi, {.kv_a_layernorm_eps = 1e-6}), ids), plain);
+  EXPECT_NE(logits_of(*load_model(kimi, {.kv_a_layernorm_eps = 1e-5}), ids), plain);
+  EXPECT_NE(logits_of(*load_model(kimi, {.weights_from_biased_scores = true}), ids), plain);
+  EXPECT_THROW(load_model(kimi, {.kv_a_layernorm_eps = -1.0}), Error);
+  EXPECT_THROW(
+      load_model(golden_path("afmoe", "gqa_window").string(), {.kv_a_layernorm_eps = 1e-6}), Error);
+}
+
+TEST(Load, TellsProgressAndFigures) {
+  std::vector<LoadProgress> seen;
+  ModelOptions options;
+  options.backend = "reference";
+  options.progress = [&](const LoadProgress& progress) { seen.push_back(progress); };
+  const auto model = load_model(golden_path("afmoe", "gqa_window").string(), options);
+  ASSERT_EQ(seen.size(), 5u);
+  EXPECT_EQ(seen.back().layers_done, 4);
+  EXPECT_EQ(seen.back().layers, 4);
+  EXPECT_GT(seen[0].weight_bytes, 0u);
+  EXPECT_GT(seen.back().weight_bytes, seen[3].weight_bytes);
+  EXPECT_EQ(model->memory().weight_bytes, seen.back().weight_bytes);
+  EXPECT_EQ(model->layer_backend(0), nullptr);
+  ASSERT_NE(model->layer_backend(1), nullptr);
+  EXPECT_EQ(model->layer_backend(1)->name(), "reference");
+  EXPECT_FALSE(model->layer_variant(1).empty());
+}
+
+}  // namespace
+}  // namespace sluice
