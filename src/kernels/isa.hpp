@@ -61,6 +61,12 @@ struct AccumulateJob {
   float bias_weight;
 };
 
+// Runs `rounds` rounds of independent products in registers: the rate that no kernel can pass.
+struct ArithmeticLoop {
+  void (*run)(std::int64_t rounds);
+  std::int64_t operations;  // multiplications and additions of one round
+};
+
 struct Isa {
   const char* name;     // the value of SLUICE_ISA
   PanelKernel f32_f32;  // x f32, weights f32; and so on
@@ -73,6 +79,8 @@ struct Isa {
   void (*activate)(const ActivationJob&);
   void (*convert)(const ConvertJob&);
   void (*accumulate)(const AccumulateJob&);
+  ArithmeticLoop fp32_loop;
+  ArithmeticLoop bf16_loop;
 };
 
 }  // namespace sluice

@@ -19,10 +19,11 @@ struct Entry {
 };
 
 #if defined(__x86_64__)
-Isa with_bf16_panels(const char* name, PanelKernel panels) {
+Isa with_bf16_panels(const char* name, const Bf16Panels& bf16) {
   Isa isa = kAvx512Isa;
   isa.name = name;
-  isa.bf16_bf16 = panels;
+  isa.bf16_bf16 = bf16.panels;
+  isa.bf16_loop = bf16.loop;
   isa.native_bf16 = true;
   return isa;
 }

@@ -141,8 +141,20 @@ void amx_panels(const PanelJob& job) {
   if (blocks > 0) _tile_release();
 }
 
+void arithmetic_loop(long rounds) {
+  configure(16, 16);
+  for (long round = 0; round < rounds; ++round) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_release();
+}
+
 }  // namespace
 
-extern const PanelKernel kAmxBf16Panels = amx_panels;
+// Four products of 16 tokens x 32 columns x 16 rows.
+extern const Bf16Panels kAmxBf16Panels{amx_panels, {arithmetic_loop, 4 * 16 * 32 * 16 * 2}};
 
 }  // namespace sluice

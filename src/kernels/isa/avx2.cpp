@@ -34,6 +34,7 @@ struct Avx2 {
   static constexpr int kTokens = 6;
 
   static Panel zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+  static Weights no_weights() { return zero(); }
   static Scalar broadcast(float x) { return _mm256_set1_ps(x); }
   static Panel fma(Panel sum, Scalar x, Panel w) {
     return {_mm256_fmadd_ps(x, w.low, sum.low), _mm256_fmadd_ps(x, w.high, sum.high)};
@@ -74,6 +75,8 @@ extern const Isa kAvx2Isa{"avx2",
                           false,
                           activate,
                           convert,
-                          accumulate};
+                          accumulate,
+                          make_loop<Avx2>(1),
+                          make_loop<Avx2>(1)};
 
 }  // namespace sluice

@@ -25,6 +25,7 @@ struct Avx512 {
   static constexpr int kTokens = 12;
 
   static Panel zero() { return _mm512_setzero_ps(); }
+  static Weights no_weights() { return zero(); }
   static Scalar broadcast(float x) { return _mm512_set1_ps(x); }
   static Panel fma(Panel sum, Scalar x, Panel w) { return _mm512_fmadd_ps(x, w, sum); }
   static void store(float* to, Panel panel) { _mm512_storeu_ps(to, panel); }
@@ -54,6 +55,8 @@ extern const Isa kAvx512Isa{"avx512",
                             false,
                             activate,
                             convert,
-                            accumulate};
+                            accumulate,
+                            make_loop<Avx512>(1),
+                            make_loop<Avx512>(1)};
 
 }  // namespace sluice

@@ -11,8 +11,12 @@ extern const Isa kGenericIsa;
 extern const Isa kAvx2Isa;
 extern const Isa kAvx512Isa;
 // The products alone: everything else is as in kAvx512Isa.
-extern const PanelKernel kAvx512Bf16Panels;
-extern const PanelKernel kAmxBf16Panels;
+struct Bf16Panels {
+  PanelKernel panels;
+  ArithmeticLoop loop;
+};
+extern const Bf16Panels kAvx512Bf16Panels;
+extern const Bf16Panels kAmxBf16Panels;
 #endif
 
 }  // namespace sluice

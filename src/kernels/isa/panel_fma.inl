@@ -178,3 +178,31 @@ void fma_panels(const PanelJob& job) {
   }
   for (; panel < job.panels; ++panel) fma_strip<V, X, W, 1, V::kTokens>(job, panel);
 }
+
+// Enough sums that none waits for its own last result.
+template <typename V>
+constexpr int kLoopSums = V::kTokens > 4 ? V::kTokens : 4;
+
+template <typename V>
+void arithmetic_loop(long rounds) {
+  typename V::Panel sum[kLoopSums<V>];
+  SLUICE_UNROLL
+  for (int i = 0; i < kLoopSums<V>; ++i) sum[i] = V::zero();
+  const auto x = V::broadcast(1);
+  const auto w = V::no_weights();
+  for (long round = 0; round < rounds; ++round) {
+    SLUICE_UNROLL
+    for (int i = 0; i < kLoopSums<V>; ++i) sum[i] = V::fma(sum[i], x, w);
+  }
+  float last[16];
+  for (int i = 0; i < kLoopSums<V>; ++i) {
+    V::store(last, sum[i]);
+    __asm__ volatile("" ::"r"(last) : "memory");  // the sums are used
+  }
+}
+
+// `columns` of each of 16 rows per sum and step, times two operations.
+template <typename V>
+constexpr ArithmeticLoop make_loop(long columns) {
+  return {arithmetic_loop<V>, kLoopSums<V> * 16 * columns * 2};
+}

@@ -1,0 +1,72 @@
+#include "ceilings.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+
+#include "clock.hpp"
+
+namespace sluice::bench {
+namespace {
+
+constexpr std::size_t kPiece = 1 << 20;
+
+// Sixteen sums, so that additions never wait; the prefetch reaches past the 4 KiB at which
+// hardware prefetchers stop.
+std::uint64_t sum_of(const std::byte* data, std::size_t bytes) {
+  std::uint64_t sums[16] = {};
+  for (std::size_t at = 0; at < bytes; at += sizeof sums) {
+    std::uint64_t values[16];
+    std::memcpy(values, data + at, sizeof values);
+    __builtin_prefetch(data + at + 4096);
+    __builtin_prefetch(data + at + 4096 + 64);
+    for (int i = 0; i < 16; ++i) sums[i] += values[i];
+  }
+  std::uint64_t sum = 0;
+  for (const std::uint64_t s : sums) sum += s;
+  return sum;
+}
+
+}  // namespace
+
+Ceilings::Ceilings(Executor& executor, std::size_t bytes)
+    : executor_(executor), memory_(bytes / kPiece * kPiece) {
+  std::memset(memory_.data(), 1, memory_.size());
+}
+
+double Ceilings::read_bandwidth() {
+  std::atomic<std::size_t> next{0};
+  std::atomic<std::uint64_t> total{0};
+  auto read = [&](int) {
+    std::uint64_t sum = 0;
+    for (;;) {
+      const std::size_t at = next.fetch_add(kPiece);
+      if (at >= memory_.size()) break;
+      sum += sum_of(memory_.data() + at, kPiece);
+    }
+    total += sum;
+  };
+  const double begin = seconds();
+  executor_.run(read);
+  const double elapsed = seconds() - begin;
+  // Uses the sum, so that the reads cannot be left out.
+  return total == 0 ? 0.0 : static_cast<double>(memory_.size()) / elapsed;
+}
+
+double Ceilings::arithmetic(const ArithmeticLoop& loop) {
+  constexpr double kSeconds = 0.005;
+  std::int64_t rounds = 1024;
+  double elapsed = 0.0;
+  for (;;) {
+    auto multiply = [&](int) { loop.run(rounds); };
+    const double begin = seconds();
+    executor_.run(multiply);
+    elapsed = seconds() - begin;
+    if (elapsed >= kSeconds) break;
+    rounds *= elapsed < kSeconds / 4 ? 4 : 2;
+  }
+  return static_cast<double>(rounds * loop.operations) * executor_.workers() / elapsed;
+}
+
+}  // namespace sluice::bench

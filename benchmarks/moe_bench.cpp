@@ -1,0 +1,221 @@
+#include "moe_bench.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <random>
+
+#include "base/aligned_buffer.hpp"
+#include "base/fail.hpp"
+#include "base/float_types.hpp"
+#include "base/workspace.hpp"
+#include "ceilings.hpp"
+#include "clock.hpp"
+#include "kernels/isa_list.hpp"
+#include "machine.hpp"
+#include "peer.hpp"
+#include "routing/plan.hpp"
+
+namespace sluice::bench {
+namespace {
+
+constexpr std::size_t kCeilingBytes = std::size_t{512} << 20;
+constexpr std::size_t kRoutings = 8;
+
+std::vector<std::uint16_t> random_bf16(std::int64_t count, float spread, std::uint32_t seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal(0.0f, spread);
+  std::vector<std::uint16_t> values(static_cast<std::size_t>(count));
+  for (auto& value : values) value = float_to_bf16(normal(generator));
+  return values;
+}
+
+Spread spread_of(std::vector<double> values) {
+  if (values.empty()) return {};
+  std::sort(values.begin(), values.end());
+  const auto at = [&](double part) {
+    return values[static_cast<std::size_t>(part * static_cast<double>(values.size() - 1) + 0.5)];
+  };
+  return {at(0.25), at(0.5), at(0.75)};
+}
+
+// Samples of the rounds of one row.
+struct Samples {
+  std::vector<double> time, floor, percent, bandwidth, arithmetic, peer, ratio, hit;
+};
+
+class Bench {
+ public:
+  explicit Bench(const MoeBenchOptions& options)
+      : options_(options),
+        spec_(bench_spec(options.shape)),
+        executor_(make_executor(options.threads)),
+        ceilings_(*executor_, kCeilingBytes),
+        most_tokens_(*std::max_element(options.tokens.begin(), options.tokens.end())) {
+    const Shape& shape = options.shape;
+    check_memory();
+    // One expert's values for all of them: packing copies, so each still has its own memory.
+    const auto gate_up = random_bf16(2 * shape.intermediate * shape.hidden, 0.02f, 2);
+    const auto down = random_bf16(shape.hidden * shape.intermediate, 0.02f, 3);
+    const auto count = static_cast<std::size_t>(shape.experts);
+    MoeWeights weights;
+    weights.gate_up_proj.assign(
+        count, {gate_up.data(), DType::bf16, {2 * shape.intermediate, shape.hidden}, {}});
+    weights.down_proj.assign(count,
+                             {down.data(), DType::bf16, {shape.hidden, shape.intermediate}, {}});
+    const Choice choice = choose_backend(spec_, options.backend);
+    variant_ = choice.variant;
+    LoadOptions load;
+    load.executor = executor_;
+    experts_ = choice.backend->load(spec_, weights, load);
+    workspace_ = AlignedBuffer(experts_->workspace_bytes(most_tokens_));
+    if (options.peer) {
+      peer_ =
+          make_onednn_peer(shape, gate_up, down, executor_->workers(), *executor_, most_tokens_);
+    }
+    hidden_ = random_bf16(most_tokens_ * shape.hidden, 1.0f, 4);
+    output_.resize(hidden_.size());
+  }
+
+  MoeBenchRow row(std::int64_t tokens) {
+    std::vector<std::vector<float>> routings;
+    for (std::size_t i = 0; i < kRoutings; ++i) {
+      routings.push_back(draw_logits(options_.shape, options_.draw, tokens,
+                                     options_.seed + static_cast<std::uint32_t>(i)));
+    }
+    Samples samples;
+    double until = 0.0;
+    for (int round = -1; round < options_.least_rounds || seconds() < until; ++round) {
+      if (round == 0) until = seconds() + options_.seconds_per_row;
+      measure(tokens, routings[static_cast<std::size_t>(round + 1) % kRoutings],
+              round < 0 ? nullptr : &samples);
+    }
+    MoeBenchRow row;
+    row.tokens = tokens;
+    row.rounds = static_cast<int>(samples.time.size());
+    row.experts_hit = static_cast<std::int64_t>(spread_of(samples.hit).median);
+    row.milliseconds = spread_of(samples.time);
+    row.floor_milliseconds = spread_of(samples.floor);
+    row.percent_of_floor = spread_of(samples.percent);
+    row.bandwidth = spread_of(samples.bandwidth);
+    row.arithmetic = spread_of(samples.arithmetic);
+    row.peer_milliseconds = spread_of(samples.peer);
+    row.ratio = spread_of(samples.ratio);
+    return row;
+  }
+
+  MoeBenchReport report() const {
+    MoeBenchReport report;
+    report.shape = options_.shape;
+    report.draw = options_.draw;
+    report.threads = executor_->workers();
+    report.variant = variant_;
+    report.peer = peer_ ? peer_->name() : "";
+    report.machine = machine_name();
+    return report;
+  }
+
+ private:
+  void check_memory() const {
+    const double needed = static_cast<double>(options_.shape.experts) *
+                          static_cast<double>(options_.shape.expert_bytes()) *
+                          (options_.peer ? 2.0 : 1.0);
+    const double free = available_memory();
+    if (needed <= free) return;
+    fail(ErrorKind::user, "{} needs {:.1f} GB of weights{}; {:.1f} GB of memory are available",
+         options_.shape.name, needed * 1e-9, options_.peer ? " (half of them for the peer)" : "",
+         free * 1e-9);
+  }
+
+  // The warm-up round has no samples.
+  void measure(std::int64_t tokens, const std::vector<float>& logits, Samples* samples) {
+    const Shape& shape = options_.shape;
+    std::vector<std::int32_t> ids(static_cast<std::size_t>(tokens * shape.top_k));
+    std::vector<float> weights(ids.size());
+    const double bandwidth = ceilings_.read_bandwidth();
+    const double arithmetic = ceilings_.arithmetic(default_isa().bf16_loop);
+
+    const double begin = seconds();
+    experts_->forward({{hidden_.data(), DType::bf16, {tokens, shape.hidden}, {}},
+                       {logits.data(), DType::f32, {tokens, shape.experts}, {}},
+                       {},
+                       {}},
+                      {{output_.data(), DType::bf16, {tokens, shape.hidden}, {}},
+                       {ids.data(), DType::i32, {tokens, shape.top_k}, {}},
+                       {weights.data(), DType::f32, {tokens, shape.top_k}, {}}},
+                      workspace_.bytes(), nullptr);
+    const double time = seconds() - begin;
+
+    std::vector<std::int32_t> local(static_cast<std::size_t>(shape.experts));
+    for (std::size_t e = 0; e < local.size(); ++e) local[e] = static_cast<std::int32_t>(e);
+    const PlanInput input{tokens, shape.top_k, ids, weights, local, shape.experts};
+    Workspace counted;
+    build_plan(input, counted);
+    AlignedBuffer memory(counted.used());
+    Workspace workspace(memory.data());
+    const ExpertPlan plan = build_plan(input, workspace);
+    std::int64_t hit = 0;
+    for (std::size_t e = 0; e + 1 < plan.expert_offsets.size(); ++e) {
+      hit += plan.expert_offsets[e + 1] > plan.expert_offsets[e];
+    }
+    double peer_time = 0.0;
+    if (peer_) {
+      const double peer_begin = seconds();
+      peer_->forward(hidden_.data(), plan, output_.data());
+      peer_time = seconds() - peer_begin;
+    }
+    if (samples == nullptr) return;
+    const double bytes = static_cast<double>(hit * shape.expert_bytes());
+    const double operations = 6.0 * static_cast<double>(tokens * shape.top_k * shape.hidden) *
+                              static_cast<double>(shape.intermediate);
+    const double floor = std::max(bytes / bandwidth, operations / arithmetic);
+    samples->time.push_back(time * 1e3);
+    samples->floor.push_back(floor * 1e3);
+    samples->percent.push_back(100.0 * floor / time);
+    samples->bandwidth.push_back(bandwidth);
+    samples->arithmetic.push_back(arithmetic);
+    samples->hit.push_back(static_cast<double>(hit));
+    if (!peer_) return;
+    samples->peer.push_back(peer_time * 1e3);
+    samples->ratio.push_back(time / peer_time);
+  }
+
+  MoeBenchOptions options_;
+  MoeSpec spec_;
+  std::shared_ptr<Executor> executor_;
+  Ceilings ceilings_;
+  std::int64_t most_tokens_;
+  std::string variant_;
+  std::unique_ptr<Experts> experts_;
+  AlignedBuffer workspace_;
+  std::unique_ptr<Peer> peer_;
+  std::vector<std::uint16_t> hidden_;
+  std::vector<std::uint16_t> output_;
+};
+
+}  // namespace
+
+#ifndef SLUICE_HAVE_ONEDNN
+std::unique_ptr<Peer> make_onednn_peer(const Shape&, std::span<const std::uint16_t>,
+                                       std::span<const std::uint16_t>, int, Executor&,
+                                       std::int64_t) {
+  return nullptr;
+}
+#endif
+
+MoeBenchReport run_moe_bench(const MoeBenchOptions& options,
+                             const std::function<void(const MoeBenchRow&)>& progress) {
+  if (options.tokens.empty()) fail(ErrorKind::user, "the list of tokens is empty");
+  for (const std::int64_t tokens : options.tokens) {
+    if (tokens < 1) fail(ErrorKind::user, "tokens is {}; it must be at least 1", tokens);
+  }
+  Bench bench(options);
+  MoeBenchReport report = bench.report();
+  for (const std::int64_t tokens : options.tokens) {
+    report.rows.push_back(bench.row(tokens));
+    if (progress) progress(report.rows.back());
+  }
+  return report;
+}
+
+}  // namespace sluice::bench

@@ -1,0 +1,179 @@
+#include <omp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <oneapi/dnnl/dnnl.hpp>
+#include <vector>
+
+#include "base/float_types.hpp"
+#include "kernels/isa_list.hpp"
+#include "peer.hpp"
+
+namespace sluice::bench {
+namespace {
+
+using dnnl::matmul;
+using dnnl::memory;
+
+// A product of m rows with weights in the layout that oneDNN chose for them.
+struct Product {
+  matmul::primitive_desc description;
+  matmul primitive;
+};
+
+class OneDnnPeer final : public Peer {
+ public:
+  OneDnnPeer(const Shape& shape, std::span<const std::uint16_t> gate_up,
+             std::span<const std::uint16_t> down, int threads, Executor& executor,
+             std::int64_t most_tokens)
+      : shape_(shape), executor_(executor), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
+    omp_set_num_threads(threads);
+    const auto rows = static_cast<std::size_t>(most_tokens * shape.top_k);
+    x_.resize(rows * static_cast<std::size_t>(shape.hidden));
+    gate_up_out_.resize(rows * static_cast<std::size_t>(2 * shape.intermediate));
+    act_.resize(rows * static_cast<std::size_t>(shape.intermediate));
+    y_.resize(rows * static_cast<std::size_t>(shape.hidden));
+    for (std::int64_t e = 0; e < shape.experts; ++e) {
+      gate_up_.push_back(pack(gate_up, 2 * shape.intermediate, shape.hidden));
+      down_.push_back(pack(down, shape.hidden, shape.intermediate));
+    }
+  }
+
+  std::string name() const override {
+    return "oneDNN " + std::to_string(DNNL_VERSION_MAJOR) + "." +
+           std::to_string(DNNL_VERSION_MINOR) + "." + std::to_string(DNNL_VERSION_PATCH);
+  }
+
+  void forward(const std::uint16_t* hidden, const ExpertPlan& plan,
+               std::uint16_t* output) override {
+    const auto h = static_cast<std::size_t>(shape_.hidden);
+    const auto i = static_cast<std::size_t>(shape_.intermediate);
+    for_rows(plan.rows(), [&](std::size_t row) {
+      std::copy_n(hidden + static_cast<std::size_t>(plan.row_token[row]) * h, h,
+                  x_.data() + row * h);
+    });
+    for_experts(plan, [&](std::size_t e, std::size_t first, std::int64_t rows) {
+      multiply(x_.data() + first * h, gate_up_[e], gate_up_out_.data() + first * 2 * i, rows,
+               shape_.hidden, 2 * shape_.intermediate);
+    });
+    // Gate and up lie in halves of the row; panels of 16 are what the activation takes.
+    for_rows(plan.rows(), [&](std::size_t row) {
+      alignas(64) float pair[32];
+      const float* pre = gate_up_out_.data() + row * 2 * i;
+      for (std::size_t c = 0; c < i; c += 16) {
+        std::copy_n(pre + c, 16, pair);
+        std::copy_n(pre + i + c, 16, pair + 16);
+        default_isa().activate({pair, nullptr, act_.data() + row * i + c, 16,
+                                ActivationCode::swiglu, RowFormat::bf16, 1, 0, __builtin_inff()});
+      }
+    });
+    for_experts(plan, [&](std::size_t e, std::size_t first, std::int64_t rows) {
+      multiply(act_.data() + first * i, down_[e], y_.data() + first * h, rows, shape_.intermediate,
+               shape_.hidden);
+    });
+    for_rows(plan.tokens, [&](std::size_t token) {
+      thread_local std::vector<float> sum;
+      sum.assign(h, 0.0f);
+      for (std::int64_t slot = 0; slot < plan.top_k; ++slot) {
+        const std::int64_t row = plan.slot_row[token * static_cast<std::size_t>(plan.top_k) +
+                                               static_cast<std::size_t>(slot)];
+        if (row < 0) continue;
+        const auto at = static_cast<std::size_t>(row);
+        default_isa().accumulate(
+            {sum.data(), y_.data() + at * h, nullptr, shape_.hidden, plan.row_weight[at], 0});
+      }
+      default_isa().convert(
+          {sum.data(), output + token * h, shape_.hidden, RowFormat::f32, RowFormat::bf16, 1.0f});
+    });
+  }
+
+ private:
+  template <typename F>
+  void for_rows(std::int64_t rows, F f) {
+    std::atomic<std::int64_t> next{0};
+    auto work = [&](int) {
+      constexpr std::int64_t kRows = 8;
+      for (;;) {
+        const std::int64_t first = next.fetch_add(kRows);
+        if (first >= rows) return;
+        for (std::int64_t r = first; r < std::min(first + kRows, rows); ++r) {
+          f(static_cast<std::size_t>(r));
+        }
+      }
+    };
+    if (rows <= 16) {
+      work(0);
+    } else {
+      executor_.run(work);
+    }
+  }
+
+  template <typename F>
+  void for_experts(const ExpertPlan& plan, F f) {
+    for (std::size_t e = 0; e + 1 < plan.expert_offsets.size(); ++e) {
+      const std::int64_t first = plan.expert_offsets[e];
+      const std::int64_t rows = plan.expert_offsets[e + 1] - first;
+      if (rows > 0) f(e, static_cast<std::size_t>(first), rows);
+    }
+    stream_.wait();
+  }
+
+  // The layout chosen for a middling number of rows serves all.
+  static memory::desc any_weights(std::int64_t rows, std::int64_t cols) {
+    return {{cols, rows}, memory::data_type::bf16, memory::format_tag::any};
+  }
+
+  memory pack(std::span<const std::uint16_t> weights, std::int64_t rows, std::int64_t cols) {
+    constexpr std::int64_t kTypicalRows = 64;
+    const matmul::primitive_desc typical(
+        {matmul::desc({{kTypicalRows, cols}, memory::data_type::bf16, memory::format_tag::ab},
+                      any_weights(rows, cols),
+                      {{kTypicalRows, rows}, memory::data_type::f32, memory::format_tag::ab})},
+        engine_);
+    // [rows, cols] row-major is [cols, rows] in order "ba".
+    memory from({{cols, rows}, memory::data_type::bf16, memory::format_tag::ba}, engine_,
+                const_cast<std::uint16_t*>(weights.data()));
+    memory to(typical.weights_desc(), engine_);
+    dnnl::reorder(from, to).execute(stream_, from, to);
+    stream_.wait();
+    return to;
+  }
+
+  void multiply(std::uint16_t* x, const memory& weights, float* out, std::int64_t rows,
+                std::int64_t cols, std::int64_t out_cols) {
+    const memory::desc source({rows, cols}, memory::data_type::bf16, memory::format_tag::ab);
+    const memory::desc target({rows, out_cols}, memory::data_type::f32, memory::format_tag::ab);
+    auto found = products_.find({rows, cols, out_cols});
+    if (found == products_.end()) {
+      const matmul::primitive_desc description({matmul::desc(source, weights.get_desc(), target)},
+                                               engine_);
+      found =
+          products_
+              .emplace(std::tuple{rows, cols, out_cols}, Product{description, matmul(description)})
+              .first;
+    }
+    found->second.primitive.execute(stream_, {{DNNL_ARG_SRC, memory(source, engine_, x)},
+                                              {DNNL_ARG_WEIGHTS, weights},
+                                              {DNNL_ARG_DST, memory(target, engine_, out)}});
+  }
+
+  Shape shape_;
+  Executor& executor_;
+  dnnl::engine engine_;
+  dnnl::stream stream_;
+  std::vector<memory> gate_up_, down_;
+  std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t>, Product> products_;
+  std::vector<std::uint16_t> x_, act_;
+  std::vector<float> gate_up_out_, y_;
+};
+
+}  // namespace
+
+std::unique_ptr<Peer> make_onednn_peer(const Shape& shape, std::span<const std::uint16_t> gate_up,
+                                       std::span<const std::uint16_t> down, int threads,
+                                       Executor& executor, std::int64_t most_tokens) {
+  return std::make_unique<OneDnnPeer>(shape, gate_up, down, threads, executor, most_tokens);
+}
+
+}  // namespace sluice::bench

@@ -1,0 +1,69 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "moe_bench.hpp"
+
+namespace sluice::bench {
+namespace {
+
+nlohmann::json json_of(const Spread& spread) {
+  return {{"low", spread.low}, {"median", spread.median}, {"high", spread.high}};
+}
+
+}  // namespace
+
+std::string to_json(const MoeBenchReport& report) {
+  nlohmann::json json{{"shape", report.shape.name},
+                      {"hidden_size", report.shape.hidden},
+                      {"intermediate_size", report.shape.intermediate},
+                      {"num_experts", report.shape.experts},
+                      {"top_k", report.shape.top_k},
+                      {"draw", to_string(report.draw)},
+                      {"threads", report.threads},
+                      {"variant", report.variant},
+                      {"peer", report.peer},
+                      {"machine", report.machine},
+                      {"rows", nlohmann::json::array()}};
+  for (const MoeBenchRow& row : report.rows) {
+    nlohmann::json entry{{"tokens", row.tokens},
+                         {"experts_hit", row.experts_hit},
+                         {"rounds", row.rounds},
+                         {"milliseconds", json_of(row.milliseconds)},
+                         {"floor_milliseconds", json_of(row.floor_milliseconds)},
+                         {"percent_of_floor", json_of(row.percent_of_floor)},
+                         {"read_bytes_per_second", json_of(row.bandwidth)},
+                         {"operations_per_second", json_of(row.arithmetic)}};
+    if (!report.peer.empty()) {
+      entry["peer_milliseconds"] = json_of(row.peer_milliseconds);
+      entry["ratio_to_peer"] = json_of(row.ratio);
+    }
+    json["rows"].push_back(entry);
+  }
+  return json.dump(2);
+}
+
+std::string to_text(const MoeBenchReport& report) {
+  std::string text = fmt::format("{} (H {}, I {}, E {}, K {}), {} routing, {}, {} threads, {}\n",
+                                 report.shape.name, report.shape.hidden, report.shape.intermediate,
+                                 report.shape.experts, report.shape.top_k, to_string(report.draw),
+                                 report.variant, report.threads, report.machine);
+  text += fmt::format("{:>6} {:>5} {:>9} {:>9} {:>8} {:>7} {:>8}", "tokens", "hit", "ms",
+                      "floor ms", "% floor", "GB/s", "GFLOP/s");
+  if (!report.peer.empty()) text += fmt::format(" {:>9}  ratio to {}", "peer ms", report.peer);
+  text += "\n";
+  for (const MoeBenchRow& row : report.rows) {
+    text += fmt::format("{:>6} {:>5} {:>9.3f} {:>9.3f} {:>8.0f} {:>7.1f} {:>8.0f}", row.tokens,
+                        row.experts_hit, row.milliseconds.median, row.floor_milliseconds.median,
+                        row.percent_of_floor.median, row.bandwidth.median * 1e-9,
+                        row.arithmetic.median * 1e-9);
+    if (!report.peer.empty()) {
+      text += fmt::format(" {:>9.3f}  {:.2f} ({:.2f} to {:.2f})", row.peer_milliseconds.median,
+                          row.ratio.median, row.ratio.low, row.ratio.high);
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace sluice::bench
