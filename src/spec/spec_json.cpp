@@ -6,12 +6,13 @@
 
 #include "base/fail.hpp"
 #include "base/nearest_name.hpp"
+#include "base/strict_json.hpp"
 #include "spec/registry.hpp"
 
 namespace sluice {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 
 constexpr std::string_view kRoutingMethod = "routing_method";
 
@@ -114,36 +115,11 @@ void read_group(MoeSpec& spec, std::string_view group, const Json& json) {
   }
 }
 
-// nlohmann keeps the last of two equal keys; a parameter written twice is a parameter lost.
-Json parse_without_duplicates(const std::string& text) {
-  std::vector<std::vector<std::string>> open;
-  const Json::parser_callback_t refuse = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    constexpr int kDeepest = 8;
-    if (depth > kDeepest) fail(ErrorKind::user, "the spec nests deeper than {} levels", kDeepest);
-    if (event == Json::parse_event_t::object_start) open.emplace_back();
-    if (event == Json::parse_event_t::object_end) open.pop_back();
-    if (event == Json::parse_event_t::key) {
-      const auto key = parsed.get<std::string>();
-      for (const std::string& seen : open.back()) {
-        if (seen == key) fail(ErrorKind::user, "the spec gives \"{}\" twice", key);
-      }
-      open.back().push_back(key);
-    }
-    return true;
-  };
-  try {
-    return Json::parse(text, refuse);
-  } catch (const Json::exception& error) {
-    fail(ErrorKind::user, "the spec is not JSON: {}", error.what());
-  }
-}
-
 }  // namespace
 
 MoeSpec parse_spec(const std::string& json_text) {
   constexpr std::array<std::string_view, 3> kGroups{"router", "experts", "layer"};
-  const Json json = parse_without_duplicates(json_text);
-  if (!json.is_object()) wrong_type("the spec", "an object with router, experts and layer", json);
+  const Json json = parse_json_object(json_text, "the spec", ErrorKind::user);
   MoeSpec spec;
   for (const auto& [key, value] : json.items()) {
     if (std::find(kGroups.begin(), kGroups.end(), key) == kGroups.end()) {
@@ -157,7 +133,8 @@ MoeSpec parse_spec(const std::string& json_text) {
 }
 
 std::string print_spec(const MoeSpec& spec) {
-  Json json = {{"router", Json::object()}, {"experts", Json::object()}, {"layer", Json::object()}};
+  nlohmann::ordered_json json;  // in the registry's order, which is how people read a layer
+  for (const char* group : {"router", "experts", "layer"}) json[group] = Json::object();
   for_each_row([&]<typename R>(const R& row) {
     if (R::is_default(spec)) return;
     json[std::string(group_of(row.field))][std::string(row.field.key)] = write(R::get(spec));

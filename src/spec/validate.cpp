@@ -1,9 +1,7 @@
 #include <cmath>
-#include <string>
 #include <vector>
 
-#include "base/checked.hpp"
-#include "base/fail.hpp"
+#include "base/problems.hpp"
 #include "spec/choices.hpp"
 #include "spec/perturb.hpp"
 
@@ -14,21 +12,17 @@ constexpr std::int64_t kWidthStep = 8;
 // Far beyond any model, small enough that products of two sizes stay below 2^63.
 constexpr std::int64_t kLargestSize = std::int64_t{1} << 30;
 
-// Collects every contradiction, so that one run of the user's fixes them all.
+// Every contradiction in one error.
 class Findings {
  public:
   template <typename... Args>
   void add(bool wrong, fmt::format_string<Args...> format, Args&&... args) {
-    if (wrong) found_.push_back(fmt::format(format, std::forward<Args>(args)...));
+    if (wrong) problems_.add(format, std::forward<Args>(args)...);
   }
-  void raise() const {
-    if (found_.empty()) return;
-    fail(ErrorKind::user, "the spec contradicts itself:\n  {}", fmt::join(found_, "\n  "));
-  }
-  bool any() const { return !found_.empty(); }
+  void raise() const { problems_.raise(ErrorKind::user, "the spec contradicts itself"); }
 
  private:
-  std::vector<std::string> found_;
+  Problems problems_;
 };
 
 bool is_size(std::int64_t value) { return value >= 1 && value <= kLargestSize; }

@@ -70,7 +70,7 @@ TEST(SpecJson, WrongTypesSayWhatTheyGot) {
   expect_error(with_router(R"(, "routed_scaling_factor": "2")"), "router.routed_scaling_factor");
   expect_error(with_router(R"(, "routed_scaling_factor": 1e999)"), "not JSON");
   expect_error(R"({"router": 3})", "router is 3");
-  expect_error("[]", "the spec is []");
+  expect_error("[]", "the spec holds array");
   expect_error("{", "not JSON");
 }
 
