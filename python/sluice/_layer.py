@@ -1,0 +1,128 @@
+"""One MoE layer on one backend."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, NamedTuple
+
+from . import _arrays, _core
+from ._core import Backend, MoeSpec
+
+
+class LayerOutput(NamedTuple):
+    """What a forward pass gives: the layer's output, and what the router chose."""
+
+    output: Any  #: [tokens, H], dtype by the spec's output_dtype
+    topk_ids: Any  #: [tokens, K] int32, global expert ids
+    topk_weights: Any  #: [tokens, K] float32, as applied
+
+
+class Layer:
+    """One MoE layer, its weights packed by and for one backend. Made by :func:`layer`.
+
+    Calls may come from several threads; they run one after the other, without the GIL.
+    """
+
+    def __init__(self, core: _core.Layer) -> None:
+        self._core = core
+
+    spec: MoeSpec = property(lambda self: self._core.spec)  # type: ignore[assignment]
+    backend: str = property(lambda self: self._core.backend)  # type: ignore[assignment]
+    variant: str = property(lambda self: self._core.variant)  # type: ignore[assignment]
+    weight_bytes: int = property(lambda self: self._core.weight_bytes)  # type: ignore[assignment]
+
+    def workspace_bytes(self, tokens: int) -> int:
+        """What a call of that many tokens needs; kept for later calls."""
+        return self._core.workspace_bytes(tokens)
+
+    def forward(
+        self,
+        hidden_states: Any,
+        router_logits: Any = None,
+        topk_ids: Any = None,
+        topk_weights: Any = None,
+        *,
+        output: Any = None,
+    ) -> LayerOutput:
+        """Computes the layer for some tokens (0 is legal).
+
+        hidden_states  [tokens, H] float32, bfloat16 or float16
+        router_logits  [tokens, E] float32 or bfloat16, without router_bias
+        topk_ids       [tokens, K] int32 or int64, distinct within a row, and with them
+        topk_weights   [tokens, K] float32 or bfloat16: final, normalised and scaled already
+        output         [tokens, H]: written and returned, if given
+
+        Give the logits, or ids and weights, or neither if the weights hold "router.weight".
+        Arrays are NumPy or anything with DLPack, read where they lie if they are contiguous. Outputs
+        are of hidden_states' kind: torch for torch, NumPy for NumPy.
+        Raises Error: "user" for shapes, dtypes, ids and weights, naming the first offending token.
+        """
+        hidden = _arrays.view(hidden_states, "hidden_states")
+        tokens = hidden.shape[0] if hidden.shape else 0
+        top_k = self._core.spec.top_k
+        if output is None:
+            output = _arrays.empty_like(hidden_states, hidden.shape,
+                                        self._core.output_dtype(hidden))
+        ids = _arrays.empty_like(hidden_states, (tokens, top_k), "I32")
+        weights = _arrays.empty_like(hidden_states, (tokens, top_k), "F32")
+        self._core.forward(
+            hidden,
+            _arrays.optional(router_logits, "router_logits"),
+            _arrays.optional(topk_ids, "topk_ids"),
+            _arrays.optional(topk_weights, "topk_weights"),
+            _arrays.view(output, "output", writable=True),
+            _arrays.view(ids, "topk_ids", writable=True),
+            _arrays.view(weights, "topk_weights", writable=True),
+        )
+        return LayerOutput(output, ids, weights)
+
+    def __call__(self, hidden_states: Any, router_logits: Any = None, topk_ids: Any = None,
+                 topk_weights: Any = None) -> Any:
+        """The output of :meth:`forward` alone."""
+        return self.forward(hidden_states, router_logits, topk_ids, topk_weights).output
+
+    def __repr__(self) -> str:
+        return f"sluice.Layer({self.backend}: {self.variant}, {self.weight_bytes} bytes)"
+
+
+def layer(
+    spec: MoeSpec,
+    weights: Mapping[str, Any],
+    backend: str | Backend = "auto",
+    *,
+    threads: int = 0,
+) -> Layer:
+    """Packs one MoE layer for a backend.
+
+    weights, by name, experts stacked (this rank's, or all of them):
+      gate_up_proj [E, 2I, H] ([E, I, H] if not gated), down_proj [E, H, I] in the spec's
+      weight_format (float32 is rounded to it);
+      e_score_correction_bias [E], router_bias [E], gate_up_bias [E, 2I], down_bias [E, H],
+      shared.gate_up_proj [2S, H], shared.down_proj [H, S], shared_expert_gate [H];
+      router.weight [E, H] to enter from hidden states alone;
+      gate_up_scale, down_scale, gate_up_global_scale, down_global_scale of quantised formats.
+    backend: a name, a Backend (plugin, faulty or callable), or "auto": the first that honours
+      every field.
+    threads: 0 for one per core.
+
+    Raises Error: "user" lists every tensor that is missing, superfluous or misshapen; "unsupported"
+    names every field that the backend refuses. The arrays are not needed afterwards.
+    """
+    chosen: str | Backend = "" if isinstance(backend, str) and backend == "auto" else backend
+    return Layer(_core.Layer(spec, _arrays.views(dict(weights)), chosen, threads))
+
+
+def route(
+    spec: MoeSpec, router_logits: Any, router_bias: Any = None, e_score_correction_bias: Any = None
+) -> tuple[Any, Any]:
+    """The experts that the spec's router chooses, and their weights as they are applied.
+
+    router_logits [tokens, E] float32 or bfloat16; the biases [E] as the spec asks for them.
+    Returns (ids [tokens, K] int32, weights [tokens, K] float32), NumPy, best first.
+    """
+    ids, weights = _core.route(
+        spec,
+        _arrays.view(router_logits, "router_logits"),
+        _arrays.optional(router_bias, "router_bias"),
+        _arrays.optional(e_score_correction_bias, "e_score_correction_bias"),
+    )
+    return ids.bits(), weights.bits()

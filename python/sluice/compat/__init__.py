@@ -1,0 +1,5 @@
+"""Other libraries' calls, on our backends."""
+
+from . import flashinfer
+
+__all__ = ["flashinfer"]

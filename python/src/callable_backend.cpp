@@ -1,0 +1,142 @@
+#include "callable_backend.hpp"
+
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <csignal>
+#include <cstring>
+
+#include "base/fail.hpp"
+#include "bindings.hpp"
+#include "stacked_weights.hpp"
+#include "tensor.hpp"
+
+namespace sluice::python {
+namespace {
+
+// Holding the GIL. Errors of ours keep their kind; an interrupt is left pending, for whoever looks
+// at signals next, because the library between here and there knows only sluice::Error.
+[[noreturn]] void rethrow(const std::string& who, const nb::python_error& raised) {
+  if (raised.matches(PyExc_KeyboardInterrupt)) PyErr_SetInterruptEx(SIGINT);
+  const std::string type = nb::type_name(raised.type()).c_str();
+  const std::string text = nb::str(raised.value()).c_str();
+  fail(ErrorKind::internal, "{} raised {}: {}", who, type, text);
+}
+
+nb::object python_copy(const TensorView& view) {
+  return view ? nb::cast(copy_of(view)) : nb::none();
+}
+
+// The output as it is before the call: what the callable leaves unwritten stays visible.
+nb::object python_copy(const MutableTensorView& view) {
+  return python_copy(static_cast<TensorView>(view));
+}
+
+bool holds(const nb::object& tensor, const TensorView& view) {
+  const Tensor& copy = nb::cast<const Tensor&>(tensor);
+  return std::memcmp(copy.view().data, view.data, static_cast<std::size_t>(copy.bytes())) == 0;
+}
+
+void copy_back(const nb::object& tensor, const MutableTensorView& view) {
+  if (!view) return;
+  const Tensor& copy = nb::cast<const Tensor&>(tensor);
+  std::memcpy(view.data, copy.view().data, static_cast<std::size_t>(copy.bytes()));
+}
+
+class CallableExperts final : public Experts {
+ public:
+  CallableExperts(std::string name, nb::object forward, std::size_t weight_bytes)
+      : name_(std::move(name)), forward_(std::move(forward)), weight_bytes_(weight_bytes) {}
+  ~CallableExperts() override {
+    const nb::gil_scoped_acquire gil;
+    forward_.reset();
+  }
+
+  std::size_t workspace_bytes(std::int64_t) const override { return 0; }
+  std::size_t weight_bytes() const override { return weight_bytes_; }
+
+  void forward(const ForwardInput& input, const ForwardOutput& output, std::span<std::byte>,
+               void*) const override {
+    const nb::gil_scoped_acquire gil;
+    const nb::object inputs[] = {python_copy(input.hidden_states), python_copy(input.router_logits),
+                                 python_copy(input.topk_ids), python_copy(input.topk_weights)};
+    const nb::object outputs[] = {python_copy(output.output), python_copy(output.topk_ids),
+                                  python_copy(output.topk_weights)};
+    try {
+      forward_(inputs[0], inputs[1], inputs[2], inputs[3], outputs[0], outputs[1], outputs[2]);
+    } catch (const nb::python_error& raised) {
+      rethrow(name_, raised);
+    }
+    refuse_changes(inputs, input);
+    copy_back(outputs[0], output.output);
+    copy_back(outputs[1], output.topk_ids);
+    copy_back(outputs[2], output.topk_weights);
+  }
+
+ private:
+  void refuse_changes(const nb::object* inputs, const ForwardInput& input) const {
+    const std::pair<const char*, TensorView> given[] = {{"hidden_states", input.hidden_states},
+                                                        {"router_logits", input.router_logits},
+                                                        {"topk_ids", input.topk_ids},
+                                                        {"topk_weights", input.topk_weights}};
+    for (std::size_t i = 0; i < std::size(given); ++i) {
+      if (!given[i].second || holds(inputs[i], given[i].second)) continue;
+      fail(ErrorKind::internal, "{} changed its input {} in place; callers still need it", name_,
+           given[i].first);
+    }
+  }
+
+  std::string name_;
+  nb::object forward_;
+  std::size_t weight_bytes_;
+};
+
+}  // namespace
+
+Support CallableBackend::supports(const MoeSpec& spec) const {
+  Support support{"python", {}};
+  const nb::gil_scoped_acquire gil;
+  if (refusals_.is_none()) return support;
+  try {
+    for (const auto& [field, reason] : nb::cast<nb::dict>(refusals_(spec))) {
+      support.refusals.push_back({nb::cast<std::string>(field), nb::cast<std::string>(reason)});
+    }
+  } catch (const nb::python_error& raised) {
+    rethrow(name_, raised);
+  }
+  return support;
+}
+
+std::unique_ptr<Experts> CallableBackend::load(const MoeSpec& spec, const MoeWeights& weights,
+                                               const LoadOptions&) const {
+  const nb::gil_scoped_acquire gil;
+  std::size_t bytes = 0;
+  nb::dict named;
+  for (const auto& [name, tensor] : stack_weights(weights)) {
+    named[name.c_str()] = nb::cast(copy_of(tensor.view()));
+    bytes += tensor.size_bytes();
+  }
+  try {
+    return std::make_unique<CallableExperts>(name_, load_(spec, named), bytes);
+  } catch (const nb::python_error& raised) {
+    rethrow(name_, raised);
+  }
+}
+
+void bind_callable_backend(nb::module_& module) {
+  nb::class_<CallableBackend, Backend>(module, "CallableBackend",
+                                       "A Python callable as a Backend: sluice.callable_backend.")
+      .def(
+          "__init__",
+          [](CallableBackend* self, const std::string& name, const std::vector<std::string>& claims,
+             nb::object load, nb::object refusals, bool batch_invariant) {
+            FieldSet set;
+            for (const std::string& claim : claims) set.add(claim);
+            new (self)
+                CallableBackend(name, set, std::move(load), std::move(refusals), batch_invariant);
+          },
+          nb::arg("name"), nb::arg("claims"), nb::arg("load"), nb::arg("refusals").none(),
+          nb::arg("batch_invariant"));
+}
+
+}  // namespace sluice::python

@@ -1,0 +1,21 @@
+// sluice::Error becomes sluice.Error, which is defined in Python (sluice/_errors.py).
+#include <sluice/error.hpp>
+
+#include "bindings.hpp"
+
+namespace sluice::python {
+
+void bind_errors(nb::module_&) {
+  nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const Error& error) {
+      // Imported late: the package imports this module first.
+      const nb::object type = nb::module_::import_("sluice._errors").attr("Error");
+      const nb::object raised = type(error.what(), to_string(error.kind()));
+      PyErr_SetObject(type.ptr(), raised.ptr());
+    }
+  });
+}
+
+}  // namespace sluice::python

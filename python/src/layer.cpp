@@ -1,0 +1,120 @@
+#include <sluice/layer.hpp>
+
+#include <nanobind/stl/string.h>
+
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "base/fail.hpp"
+#include "bindings.hpp"
+#include "layer/named_weights.hpp"
+#include "tensor.hpp"
+
+namespace sluice::python {
+namespace {
+
+// One pool for all layers with the same number of threads.
+std::shared_ptr<Executor> shared_executor(int threads) {
+  static std::mutex mutex;
+  static std::map<int, std::weak_ptr<Executor>> pools;
+  const std::lock_guard lock(mutex);
+  std::shared_ptr<Executor> pool = pools[threads].lock();
+  if (!pool) pools[threads] = pool = make_executor(threads);
+  return pool;
+}
+
+NamedTensors views_of(const nb::dict& weights) {
+  NamedTensors views;
+  for (const auto& [name, tensor] : weights) {
+    views[nb::cast<std::string>(name)] = nb::cast<const Tensor&>(tensor).view();
+  }
+  return views;
+}
+
+void require_host(const char* name, const TensorView& tensor, const Backend& backend) {
+  if (!tensor || tensor.device.kind == DeviceKind::cpu) return;
+  fail(ErrorKind::unsupported, "{} is on cuda:{}, and backend {} reads host memory", name,
+       tensor.device.index, backend.name());
+}
+
+// MoeLayer behind a lock: forward runs without the GIL, and its workspace serves one call at a
+// time.
+class PythonLayer {
+ public:
+  PythonLayer(const MoeSpec& spec, const nb::dict& weights, const nb::object& backend, int threads)
+      : backend_(backend), layer_(make(spec, weights, backend, threads)) {}
+
+  void forward(const Tensor& hidden_states, const Tensor* router_logits, const Tensor* topk_ids,
+               const Tensor* topk_weights, const Tensor& output, const Tensor& out_ids,
+               const Tensor& out_weights) {
+    const ForwardInput input{hidden_states.view(), view_or_nothing(router_logits),
+                             view_or_nothing(topk_ids), view_or_nothing(topk_weights)};
+    const ForwardOutput result{output.mutable_view(), out_ids.mutable_view(),
+                               out_weights.mutable_view()};
+    require_host("hidden_states", input.hidden_states, layer_.backend());
+    require_host("router_logits", input.router_logits, layer_.backend());
+    require_host("topk_ids", input.topk_ids, layer_.backend());
+    require_host("topk_weights", input.topk_weights, layer_.backend());
+    require_host("output", result.output, layer_.backend());
+    const nb::gil_scoped_release release;
+    const std::lock_guard lock(mutex_);
+    layer_.forward(input, result);
+  }
+
+  const MoeLayer& layer() const { return layer_; }
+
+ private:
+  static MoeLayer make(const MoeSpec& spec, const nb::dict& weights, const nb::object& backend,
+                       int threads) {
+    LayerOptions options;
+    if (nb::isinstance<nb::str>(backend)) {
+      options.backend = nb::cast<std::string>(backend);
+    } else if (!backend.is_none()) {
+      options.instance = nb::cast<const Backend*>(backend);
+    }
+    const NamedTensors views = views_of(weights);
+    for (const auto& [name, view] : views) {
+      if (view.device.kind == DeviceKind::cpu) continue;
+      fail(ErrorKind::unsupported, "tensor \"{}\" is on cuda:{}; weights are packed from the host",
+           name, view.device.index);
+    }
+    const nb::gil_scoped_release release;
+    options.load.executor = shared_executor(threads);
+    const NamedWeights named(spec, views);
+    return MoeLayer(spec, named.weights(), options);
+  }
+
+  nb::object backend_;  // keeps a Backend of Python's alive; goes last
+  MoeLayer layer_;
+  std::mutex mutex_;
+};
+
+}  // namespace
+
+void bind_layer(nb::module_& module) {
+  nb::class_<PythonLayer>(module, "Layer")
+      .def(nb::init<const MoeSpec&, const nb::dict&, const nb::object&, int>(), nb::arg("spec"),
+           nb::arg("weights"), nb::arg("backend").none(), nb::arg("threads"))
+      .def("forward", &PythonLayer::forward, nb::arg("hidden_states"),
+           nb::arg("router_logits").none(), nb::arg("topk_ids").none(),
+           nb::arg("topk_weights").none(), nb::arg("output"), nb::arg("out_ids"),
+           nb::arg("out_weights"))
+      .def("output_dtype",
+           [](const PythonLayer& self, const Tensor& hidden_states) {
+             return std::string(to_string(self.layer().output_dtype(hidden_states.view().dtype)));
+           })
+      .def_prop_ro("spec", [](const PythonLayer& self) { return self.layer().spec(); })
+      .def_prop_ro(
+          "backend",
+          [](const PythonLayer& self) { return std::string(self.layer().backend().name()); })
+      .def_prop_ro("variant", [](const PythonLayer& self) { return self.layer().variant(); })
+      .def_prop_ro("weight_bytes",
+                   [](const PythonLayer& self) { return self.layer().weight_bytes(); })
+      .def("workspace_bytes", [](const PythonLayer& self, std::int64_t tokens) {
+        return self.layer().workspace_bytes(tokens);
+      });
+}
+
+}  // namespace sluice::python

@@ -1,0 +1,181 @@
+// MoeSpec as an immutable value. Attributes come from the field registry; changes go through JSON,
+// so that whatever exists in Python has been validated.
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
+#include <nanobind/stl/vector.h>
+
+#include <sluice/presets.hpp>
+#include <sluice/spec.hpp>
+
+#include "base/fail.hpp"
+#include "base/nearest_name.hpp"
+#include "bindings.hpp"
+#include "spec/registry.hpp"
+
+namespace sluice::python {
+namespace {
+
+constexpr const char* kRoutingMethod = "routing_method";
+
+nb::object json(const char* function, const nb::handle& argument) {
+  return nb::module_::import_("json").attr(function)(argument);
+}
+
+MoeSpec from_dict(const nb::dict& groups) {
+  return parse_spec(nb::cast<std::string>(json("dumps", groups)));
+}
+
+nb::dict to_dict(const MoeSpec& spec) {
+  return nb::cast<nb::dict>(json("loads", nb::cast(print_spec(spec))));
+}
+
+// JSON has no infinity; it is the neutral value of the only field that can be infinite.
+bool is_infinite(const nb::handle& value) {
+  double number = 0;
+  return nb::try_cast(value, number, false) && number == std::numeric_limits<double>::infinity();
+}
+
+void set_field(nb::dict& groups, std::string_view name, const nb::handle& value) {
+  const Field& known = field(find_field(name));
+  const std::string group(known.name.substr(0, known.name.find('.')));
+  const nb::str key(known.key.data(), known.key.size());
+  if (!groups.contains(group.c_str())) groups[group.c_str()] = nb::dict();
+  nb::dict members = nb::cast<nb::dict>(groups[group.c_str()]);
+  if (is_infinite(value) && known.neutral == "inf") {
+    if (members.contains(key)) nb::del(members[key]);
+  } else {
+    members[key] = value;
+  }
+}
+
+MoeSpec with_fields(nb::dict groups, const nb::kwargs& changes) {
+  for (const auto& [name, value] : changes) {
+    const auto key = nb::cast<std::string>(name);
+    if (key == kRoutingMethod) {
+      if (!groups.contains("router")) groups["router"] = nb::dict();
+      groups["router"][kRoutingMethod] = value;
+    } else {
+      set_field(groups, key, value);
+    }
+  }
+  return from_dict(groups);
+}
+
+MoeSpec replace(const MoeSpec& spec, const nb::kwargs& changes) {
+  MoeSpec base = spec;
+  if (changes.contains(kRoutingMethod)) {
+    // The preset replaces the formula, so it must not lose to the fields that stand already.
+    routing_method(nb::cast<std::string>(changes[kRoutingMethod])).apply(base.router);
+    nb::kwargs others = nb::cast<nb::kwargs>(nb::dict(changes));
+    nb::del(others[kRoutingMethod]);
+    return with_fields(to_dict(base), others);
+  }
+  return with_fields(to_dict(base), changes);
+}
+
+template <typename T>
+auto python_value(const T& value) {
+  if constexpr (std::is_enum_v<T>) {
+    return std::string(to_string(value));
+  } else {
+    return value;
+  }
+}
+
+[[noreturn]] void unknown_attribute(std::string_view name) {
+  std::vector<std::string_view> keys;
+  for (const Field& known : fields()) keys.push_back(known.key);
+  throw nb::attribute_error(
+      fmt::format("MoeSpec has no field \"{}\"{}", name, did_you_mean(name, keys)).c_str());
+}
+
+const char* kind_name(FieldKind kind) {
+  switch (kind) {
+    case FieldKind::size:
+      return "size";
+    case FieldKind::flag:
+      return "flag";
+    case FieldKind::tensor_flag:
+      return "tensor_flag";
+    case FieldKind::integer:
+      return "integer";
+    case FieldKind::real:
+      return "real";
+    case FieldKind::choice:
+      return "choice";
+    case FieldKind::list:
+      return "list";
+  }
+  return "";
+}
+
+void bind_field(nb::module_& module) {
+  nb::class_<Field>(module, "Field", "One row of the field registry (docs/fields.md).")
+      .def_ro("name", &Field::name, "\"router.routed_scaling_factor\": what claims are made of.")
+      .def_ro("key", &Field::key, "\"routed_scaling_factor\": the attribute of MoeSpec.")
+      .def_ro("neutral", &Field::neutral, "The value that asks nothing of a backend, as printed.")
+      .def_ro("meaning", &Field::meaning)
+      .def_prop_ro(
+          "kind", [](const Field& f) { return kind_name(f.kind); },
+          "size, flag, tensor_flag, integer, real, choice or list.")
+      .def(
+          "is_neutral", [](const Field& f, const MoeSpec& spec) { return f.is_neutral(spec); },
+          nb::arg("spec"))
+      .def("__repr__", [](const Field& f) { return fmt::format("sluice.Field({})", f.name); });
+  module.def(
+      "fields",
+      [] {
+        nb::list list;
+        for (const Field& known : fields()) list.append(nb::cast(&known, nb::rv_policy::reference));
+        return list;
+      },
+      nb::sig("def fields() -> list[Field]"),
+      "Every field of MoeSpec, in order: the one list that backends claim from.");
+}
+
+}  // namespace
+
+void bind_spec(nb::module_& module) {
+  bind_field(module);
+  nb::class_<MoeSpec> spec(module, "MoeSpec",
+                           R"(Everything about what one MoE layer computes, and nothing about how.
+
+MoeSpec(num_experts=8, top_k=2, hidden_size=64, intermediate_size=128,
+        routing_method="DeepSeekV3", routed_scaling_factor=2.5)
+
+Fields are attributes (``sluice.fields()`` lists them; names and formulas: docs/semantics.md);
+what is not given is neutral. ``routing_method`` is shorthand for a preset's fields, which the other
+arguments override. A spec is valid and never changes: ``replace`` makes another.
+Raises Error (kind "user") for unknown fields and for contradictions, naming the fields.)");
+  spec.def("__init__",
+           [](MoeSpec* self, const nb::kwargs& given) {
+             new (self) MoeSpec(with_fields(nb::dict(), given));
+           })
+      .def_static("from_json", &parse_spec, nb::arg("text"),
+                  "Reads the form of docs/semantics.md §5; unknown keys are errors.")
+      .def_static("from_dict", &from_dict, nb::arg("groups"),
+                  "The same as a dict: {\"router\": {…}, \"experts\": {…}, \"layer\": {…}}.")
+      .def("to_json", &print_spec, "The sizes and whatever is not neutral.")
+      .def("to_dict", &to_dict, nb::sig("def to_dict(self) -> dict[str, dict]"))
+      .def("replace", &replace, "A copy with the given fields changed: spec.replace(top_k=4).")
+      .def(
+          "__getattr__", [](const MoeSpec&, std::string_view name) { unknown_attribute(name); },
+          nb::sig("def __getattr__(self, name: str) -> typing.NoReturn"))
+      .def(
+          "__eq__", [](const MoeSpec& a, const MoeSpec& b) { return a == b; }, nb::is_operator())
+      .def("__hash__", [](const MoeSpec& s) { return nb::hash(nb::cast(print_spec(s))); })
+      .def("__getstate__", &print_spec)
+      .def("__setstate__",
+           [](MoeSpec* self, const std::string& text) { new (self) MoeSpec(parse_spec(text)); })
+      .def("__repr__", [](const MoeSpec& s) {
+        return fmt::format("sluice.MoeSpec.from_json('''{}''')", print_spec(s));
+      });
+  for_each_row([&]<typename R>(const R& row) {
+    const std::string key(row.field.key);
+    const std::string meaning(row.field.meaning);
+    spec.def_prop_ro(
+        key.c_str(), [](const MoeSpec& s) { return python_value(R::get(s)); }, meaning.c_str());
+  });
+}
+
+}  // namespace sluice::python

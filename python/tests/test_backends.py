@@ -1,0 +1,133 @@
+"""Backends by name, refusals, faults, and Python callables as backends."""
+
+import numpy as np
+import pytest
+
+import sluice
+
+from conftest import bf16, expert
+
+
+def mine(spec, weights, hidden_states, router_logits, topk_ids, topk_weights):
+    """The experts in NumPy; the routing is ours."""
+    if topk_ids is None:
+        topk_ids, topk_weights = sluice.route(
+            spec, router_logits, e_score_correction_bias=weights.get("e_score_correction_bias"))
+    out = np.zeros(hidden_states.shape)
+    for token, x in enumerate(bf16(hidden_states)):
+        for e, weight in zip(topk_ids[token], topk_weights[token]):
+            out[token] += weight * expert(x, weights["gate_up_proj"][e], weights["down_proj"][e])
+    return out.astype(np.float32)
+
+
+def test_the_list_ends_with_the_definition():
+    names = [backend.name for backend in sluice.backends()]
+    assert names[-1] == "reference" and "cpu" in names
+    assert set(sluice.backend("reference").claims) == {field.name for field in sluice.fields()}
+    with pytest.raises(sluice.Error, match="reference"):
+        sluice.backend("refrence")
+
+
+def test_faults_are_backends(problem):
+    right = sluice.layer(problem.spec, problem.weights, "cpu")(problem.hidden, problem.logits)
+    dropped = sluice.inject(sluice.backend("cpu"), "drop:router.routed_scaling_factor")
+    assert dropped.claims == sluice.backend("cpu").claims
+    lost = sluice.layer(problem.spec, problem.weights, dropped)(problem.hidden, problem.logits)
+    np.testing.assert_allclose(lost * 2.446, right, rtol=1e-5, atol=1e-6)
+    with pytest.raises(sluice.Error, match="scale-dropped"):
+        sluice.inject(sluice.backend("cpu"), "scale-droped")
+    assert len(sluice.mutants()) >= 60
+    assert {mutant.bug_class for mutant in sluice.mutants()} <= set("ABCDEFGHIJKLMNOPQ")
+
+
+def test_a_callable_computes_and_refuses_like_any_backend(problem):
+    backend = sluice.callable_backend(mine, ["router.*"])
+    assert backend.name == "mine" and "router.routed_scaling_factor" in backend.claims
+    layer = sluice.layer(problem.spec, problem.weights, backend)
+    truth = sluice.oracle(problem.spec, problem.weights, problem.inputs)
+    out = layer.forward(problem.hidden, problem.logits)
+    assert truth.accepts(out.output)
+    assert (out.topk_ids == -1).all() and np.isnan(out.topk_weights).all()  # not reported
+    refused = backend.refusals(problem.spec.replace(activation="geglu", down_bias=True))
+    assert list(refused) == ["experts.activation", "experts.down_bias"]
+    with pytest.raises(sluice.Error, match="experts.activation") as raised:
+        sluice.layer(problem.spec.replace(activation="geglu"), problem.weights, backend)
+    assert raised.value.kind == "unsupported"
+
+
+def test_a_callable_may_load_once_and_report_its_routing(problem):
+    loads = []
+
+    class Mine:
+        def load(self, spec, weights):
+            loads.append(spec)
+
+            def forward(hidden_states, router_logits, topk_ids, topk_weights):
+                ids, w = sluice.route(
+                    spec, router_logits,
+                    e_score_correction_bias=weights["e_score_correction_bias"])
+                return mine(spec, weights, hidden_states, None, ids, w), ids, w
+
+            return forward
+
+        def refusals(self, spec):
+            return {"router.top_k": "is 4"} if spec.top_k == 4 else {}
+
+    backend = sluice.callable_backend(Mine(), "all", name="loads-once")
+    layer = sluice.layer(problem.spec, problem.weights, backend)
+    for _ in range(3):
+        out = layer.forward(problem.hidden, problem.logits)
+    assert loads == [problem.spec]
+    np.testing.assert_array_equal(out.topk_ids, sluice.layer(
+        problem.spec, problem.weights).forward(problem.hidden, problem.logits).topk_ids)
+    with pytest.raises(sluice.Error, match="router.top_k is 4"):
+        sluice.layer(problem.spec.replace(top_k=4), problem.weights, backend)
+
+
+def test_torch_callables_get_torch_tensors(problem, torch):
+    seen = {}
+
+    def fn(spec, weights, hidden_states, router_logits, topk_ids, topk_weights):
+        seen.update(hidden=hidden_states.dtype, w1=weights["gate_up_proj"].dtype,
+                    logits=router_logits.dtype, kind=type(hidden_states))
+        return hidden_states * 2
+
+    backend = sluice.callable_backend(fn, "all", arrays="torch")
+    hidden = torch.from_numpy(problem.hidden).bfloat16()
+    out = sluice.layer(problem.spec, problem.weights, backend)(hidden,
+                                                               torch.from_numpy(problem.logits))
+    assert torch.equal(out, hidden * 2)
+    assert seen == dict(hidden=torch.bfloat16, w1=torch.bfloat16, logits=torch.float32,
+                        kind=torch.Tensor)
+
+
+@pytest.mark.parametrize("fn, message", [
+    (lambda s, w, h, r, i, t: 1 / 0, "ZeroDivisionError: division by zero"),
+    (lambda s, w, h, r, i, t: h[:, 1:], r"output has shape \[7, 63\]"),
+    (lambda s, w, h, r, i, t: (h, r), "2 results"),
+    (lambda s, w, h, r, i, t: None, "NoneType"),
+])
+def test_what_a_callable_does_wrong_is_said(problem, fn, message):
+    backend = sluice.callable_backend(fn, "all", name="wrong")
+    with pytest.raises(sluice.Error, match="wrong raised.*" + message) as raised:
+        sluice.layer(problem.spec, problem.weights, backend)(problem.hidden, problem.logits)
+    assert raised.value.kind == "internal"
+
+
+def test_inputs_changed_in_place_are_noticed(problem, torch):
+    def inplace(spec, weights, hidden_states, router_logits, topk_ids, topk_weights):
+        hidden_states *= 2
+        return hidden_states
+
+    backend = sluice.callable_backend(inplace, "all", arrays="torch")
+    with pytest.raises(sluice.Error, match="changed its input hidden_states"):
+        sluice.layer(problem.spec, problem.weights, backend)(problem.hidden, problem.logits)
+
+
+def test_unknown_claims_and_kinds_are_refused():
+    with pytest.raises(sluice.Error, match="routed_scaling_factor"):
+        sluice.callable_backend(mine, ["routed_scaling_facto"])
+    with pytest.raises(sluice.Error, match="numpy"):
+        sluice.callable_backend(mine, "all", arrays="jax")
+    with pytest.raises(sluice.Error, match="device"):
+        sluice.callable_backend(mine, "all", device="cuda")

@@ -1,0 +1,139 @@
+"""sluice.layer, route and oracle, against formulas of the tests' own."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import sluice
+
+from conftest import choose, make_problem, sigmoid
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference", "cpu"])
+def test_output_is_what_the_formulas_say(problem, backend):
+    layer = sluice.layer(problem.spec, problem.weights, backend)
+    out = layer.forward(problem.hidden, problem.logits)
+    expected, bound = sluice.oracle(problem.spec, problem.weights, problem.inputs)
+    np.testing.assert_allclose(expected, problem.expected(), rtol=1e-4, atol=1e-4)
+    assert (np.abs(out.output - problem.expected()) <= bound + 1e-12).all()
+    ids, weights = zip(*(choose(row, problem.weights["e_score_correction_bias"], 3, sigmoid, 2.446)
+                         for row in problem.logits))
+    np.testing.assert_array_equal(out.topk_ids, ids)
+    np.testing.assert_allclose(out.topk_weights, weights, rtol=1e-6)
+    assert out.topk_ids.dtype == np.int32 and out.topk_weights.dtype == np.float32
+    assert layer.weight_bytes > 0 and layer.workspace_bytes(7) >= 0
+    assert layer.backend in ("cpu", "reference") and layer.spec == problem.spec
+
+
+def test_the_oracle_tells_right_from_nearly_right(problem):
+    truth = sluice.oracle(problem.spec, problem.weights, problem.inputs)
+    right = sluice.layer(problem.spec, problem.weights, "cpu")(problem.hidden, problem.logits)
+    assert truth.accepts(right)
+    assert not truth.accepts(right * np.float32(1.01))
+    nan = right.copy()
+    nan[-1, -1] = np.nan
+    assert not truth.accepts(nan)
+    lost = problem.spec.replace(routed_scaling_factor=1.0)
+    assert not truth.accepts(
+        sluice.layer(lost, problem.weights, "cpu")(problem.hidden, problem.logits))
+
+
+def test_route_is_the_layers_routing(problem):
+    out = sluice.layer(problem.spec, problem.weights, "cpu").forward(problem.hidden, problem.logits)
+    ids, weights = sluice.route(
+        problem.spec, problem.logits,
+        e_score_correction_bias=problem.weights["e_score_correction_bias"])
+    np.testing.assert_array_equal(ids, out.topk_ids)
+    np.testing.assert_array_equal(weights, out.topk_weights)
+    with pytest.raises(sluice.Error, match="e_score_correction_bias"):
+        sluice.route(problem.spec, problem.logits)
+    with pytest.raises(sluice.Error, match=r"\[4\].*\[8\]"):
+        sluice.route(problem.spec, problem.logits, e_score_correction_bias=np.zeros(4, np.float32))
+
+
+def test_given_routing_and_router_weight_are_entries_too(problem):
+    layer = sluice.layer(problem.spec, problem.weights, "cpu")
+    routed = layer.forward(problem.hidden, problem.logits)
+    given = layer(problem.hidden, topk_ids=routed.topk_ids.astype(np.int64),
+                  topk_weights=routed.topk_weights)
+    np.testing.assert_array_equal(given, routed.output)
+    router = np.random.default_rng(5).standard_normal((8, 64)).astype(np.float32)
+    own = sluice.layer(problem.spec, {**problem.weights, "router.weight": router}, "cpu")
+    logits = (problem.hidden.astype(np.float64) @ router.T.astype(np.float64)).astype(np.float32)
+    np.testing.assert_array_equal(own.forward(problem.hidden).topk_ids,
+                                  own.forward(problem.hidden, logits).topk_ids)
+
+
+def test_shards_of_all_experts_add_up(problem):
+    whole = sluice.layer(problem.spec, problem.weights, "reference")
+    parts = [sluice.layer(problem.spec.replace(local_expert_offset=first, num_local_experts=count),
+                          problem.weights, "reference") for first, count in ((0, 3), (3, 5))]
+    total = sum(part(problem.hidden, problem.logits).astype(np.float64) for part in parts)
+    np.testing.assert_allclose(total, whole(problem.hidden, problem.logits), rtol=1e-5, atol=1e-6)
+    assert all(np.abs(part(problem.hidden, problem.logits)).max() > 0.01 for part in parts)
+
+
+def test_no_tokens_and_a_given_output(problem):
+    layer = sluice.layer(problem.spec, problem.weights)
+    empty = layer.forward(problem.hidden[:0], problem.logits[:0])
+    assert empty.output.shape == (0, 64) and empty.topk_ids.shape == (0, 3)
+    buffer = np.full_like(problem.hidden, np.nan)
+    assert layer.forward(problem.hidden, problem.logits, output=buffer).output is buffer
+    np.testing.assert_array_equal(buffer, layer(problem.hidden, problem.logits))
+    with pytest.raises(sluice.Error, match="output"):
+        layer.forward(problem.hidden, problem.logits, output=buffer.astype(np.float16))
+    with pytest.raises(sluice.Error, match="overlaps"):
+        layer.forward(problem.hidden, problem.logits, output=problem.hidden)
+
+
+def test_the_spec_decides_the_output_dtype(problem):
+    spec = problem.spec.replace(output_dtype="bf16")
+    out = sluice.layer(spec, problem.weights)(problem.hidden, problem.logits)
+    assert isinstance(out, sluice.Tensor) and out.dtype == "BF16"
+    assert sluice.oracle(spec, problem.weights, problem.inputs).accepts(out)
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda p: p.weights.pop("down_proj"), "down_proj"),
+    (lambda p: p.weights.update(e_score_correction_bia=np.zeros(8, np.float32)),
+     'did you mean "e_score_correction_bias"'),
+    (lambda p: p.weights.update(gate_up_proj=p.weights["gate_up_proj"][:, 1:]), "gate_up_proj"),
+    (lambda p: setattr(p, "logits", p.logits[:, 1:]), "router_logits"),
+    (lambda p: setattr(p, "logits", p.logits.astype(np.float64)), "router_logits is F64"),
+    (lambda p: setattr(p, "hidden", p.hidden.tolist()), "hidden_states: list"),
+])
+def test_bad_tensors_are_named(problem, change, message):
+    change(problem)
+    with pytest.raises(sluice.Error, match=message) as raised:
+        sluice.layer(problem.spec, problem.weights)(problem.hidden, problem.logits)
+    assert raised.value.kind == "user"
+
+
+def test_bad_routing_names_the_token(problem):
+    layer = sluice.layer(problem.spec, problem.weights)
+    ids = np.tile(np.int32([0, 1, 2]), (7, 1))
+    ids[4] = [5, 5, 1]
+    with pytest.raises(sluice.Error, match="token 4"):
+        layer(problem.hidden, topk_ids=ids, topk_weights=np.ones((7, 3), np.float32))
+    with pytest.raises(sluice.Error, match="without topk_weights"):
+        layer(problem.hidden, topk_ids=ids)
+
+
+def test_calls_from_threads_do_not_disturb_each_other():
+    problem = make_problem(tokens=64)
+    layer = sluice.layer(problem.spec, problem.weights, threads=2)
+    alone = [layer(problem.hidden[i:], problem.logits[i:]) for i in range(8)]
+    wrong = []
+
+    def work(i):
+        for _ in range(20):
+            if not np.array_equal(layer(problem.hidden[i:], problem.logits[i:]), alone[i]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong

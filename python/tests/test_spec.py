@@ -1,0 +1,98 @@
+"""MoeSpec, the registry's fields and the presets."""
+
+import json
+import pickle
+
+import pytest
+
+import sluice
+
+SIZES = dict(num_experts=16, top_k=4, hidden_size=64, intermediate_size=128)
+
+
+def test_attributes_are_the_registrys_fields():
+    spec = sluice.MoeSpec(**SIZES, score_func="sigmoid", n_group=4, topk_group=2,
+                          norm_eps=1e-12, local_expert_offset=4, num_local_experts=8)
+    for field in sluice.fields():
+        value = getattr(spec, field.key)
+        written = spec.to_dict()[field.name.split(".")[0]].get(field.key, value)
+        assert value == written, field.name
+    assert (spec.score_func, spec.n_group, spec.norm_eps) == ("sigmoid", 4, 1e-12)
+    assert [f.key for f in sluice.fields() if not f.is_neutral(spec) and f.kind != "size"] == [
+        "score_func", "n_group", "topk_group", "norm_eps", "local_expert_offset",
+        "num_local_experts"]
+
+
+def test_json_and_dict_and_pickle_return_the_same_spec():
+    spec = sluice.MoeSpec(**SIZES, routing_method="DeepSeekV3", routed_scaling_factor=2.446,
+                          expert_map=[0, -1, 1, 2] + [-1] * 12, swiglu_limit=7.0)
+    assert sluice.MoeSpec.from_json(spec.to_json()) == spec
+    assert sluice.MoeSpec.from_dict(spec.to_dict()) == spec
+    assert pickle.loads(pickle.dumps(spec)) == spec
+    assert hash(pickle.loads(pickle.dumps(spec))) == hash(spec)
+    assert json.loads(spec.to_json())["router"]["routed_scaling_factor"] == 2.446
+    assert spec != spec.replace(top_k=3)
+
+
+def test_replace_changes_what_it_names_and_nothing_else():
+    spec = sluice.MoeSpec(**SIZES, routing_method="DeepSeekV3", routed_scaling_factor=2.446,
+                          swiglu_limit=7.0)
+    changed = spec.replace(top_k=5, swiglu_limit=float("inf"))
+    assert (changed.top_k, changed.swiglu_limit) == (5, float("inf"))
+    assert changed.replace(top_k=4, swiglu_limit=7.0) == spec
+    # A method replaces the formula; the factor is no part of it.
+    plain = spec.replace(routing_method="Renormalize")
+    assert (plain.score_func, plain.score_order, plain.e_score_correction_bias) == (
+        "softmax", "after_topk", False)
+    assert plain.routed_scaling_factor == 2.446
+    assert spec.replace(routing_method="Sigmoid", norm_topk_prob=True).norm_topk_prob
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(routed_scaling_facter=2.0), "routed_scaling_factor"),
+    (dict(top_k=17), "router.num_experts is 16"),
+    (dict(n_group=3), "n_group"),
+    (dict(score_func="sigmod"), "sigmoid"),
+    (dict(routing_method="DeepseekV3"), "DeepSeekV3"),
+    (dict(top_k=2.5), "top_k"),
+])
+def test_nonsense_is_refused_by_name(change, message):
+    with pytest.raises(sluice.Error, match=message) as raised:
+        sluice.MoeSpec(**SIZES).replace(**change)
+    assert raised.value.kind == "user"
+
+
+def test_a_misspelt_attribute_names_the_nearest():
+    with pytest.raises(AttributeError, match='did you mean "topk_group"'):
+        sluice.MoeSpec(**SIZES).topk_grup
+    with pytest.raises(AttributeError):
+        sluice.MoeSpec(**SIZES).top_k = 3  # specs are values
+
+
+def test_every_method_and_family_is_reachable_by_name():
+    base = sluice.MoeSpec(**SIZES).replace(top_k=1)
+    assert len(sluice.routing_methods()) >= 11
+    for method in sluice.routing_methods():
+        assert sluice.routing_method(method.name).apply(base) == base.replace(
+            routing_method=method.name)
+        assert method.formula
+    assert len(sluice.families()) >= 10
+    for family in sluice.families():
+        assert sluice.family(family.name).spec == family.spec
+        assert sluice.MoeSpec.from_json(family.spec.to_json()) == family.spec
+
+
+def test_spec_from_config_reads_what_the_model_says():
+    config = dict(model_type="qwen3_moe", hidden_size=2048, moe_intermediate_size=768,
+                  num_experts=128, num_experts_per_tok=8, norm_topk_prob=True, hidden_act="silu")
+    spec = sluice.spec_from_config(json.dumps(config))
+    assert (spec.num_experts, spec.top_k, spec.intermediate_size) == (128, 8, 768)
+    assert spec.norm_topk_prob
+    with pytest.raises(sluice.Error) as raised:
+        sluice.spec_from_config('{"model_type": "no_such_model"}')
+    assert raised.value.kind == "checkpoint"
+
+
+def test_errors_keep_their_kind_when_pickled():
+    error = pickle.loads(pickle.dumps(sluice.Error("nothing there", "device")))
+    assert (str(error), error.kind) == ("nothing there", "device")
