@@ -37,22 +37,23 @@ def final_answer(text: str):
 
 
 @torch.no_grad()
-def greedy(model, folder, problems, limit):
-    """Completions, decoded in batches of prompts of one length, so that nothing is padded."""
+def greedy(model, folder, problems, limit, batch):
+    """Completions and their ids, problems of like length together, prompts padded on the left (not at all if batch is 1)."""
     encode, decode, _, eos, pad = train_tokenizer.load(folder)
     prompts = encode([training.prompt_of(p) for p in problems])
-    by_length, out, ids_out = {}, [None] * len(problems), [None] * len(problems)
-    for i, p in enumerate(prompts):
-        by_length.setdefault(len(p), []).append(i)
-    for index in by_length.values():
-        ids = torch.tensor([prompts[i] for i in index], device=model.device)
-        made = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=limit, do_sample=False,
-                              eos_token_id=eos, pad_token_id=pad)[:, ids.shape[1]:].tolist()
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    texts, rows = [None] * len(problems), [None] * len(problems)
+    for begin in range(0, len(order), batch):
+        index = order[begin : begin + batch]
+        width = max(len(prompts[i]) for i in index)
+        ids = torch.tensor([[pad] * (width - len(prompts[i])) + prompts[i] for i in index], device=model.device)
+        mask = torch.tensor([[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in index], device=model.device)
+        made = model.generate(ids, attention_mask=mask, max_new_tokens=limit, do_sample=False, eos_token_id=eos,
+                              pad_token_id=pad)[:, width:].tolist()
         for i, row in zip(index, made):
-            row = row[: row.index(eos) + 1] if eos in row else row
-            ids_out[i] = row
-            out[i] = decode([t for t in row if t != eos])
-    return out, ids_out
+            rows[i] = row[: row.index(eos) + 1] if eos in row else row
+            texts[i] = decode([t for t in rows[i] if t != eos])
+    return texts, rows
 
 
 @torch.no_grad()
@@ -78,7 +79,7 @@ def score(folder, problems, dtype, factor, limit):
     if torch.cuda.is_available():
         model = model.cuda()
     begin = time.time()
-    texts, _ = greedy(model, folder, problems, limit)
+    texts, _ = greedy(model, folder, problems, limit, 125)
     right = sum(final_answer(t) == final_answer(p["answer"]) for t, p in zip(texts, problems))
     worked = sum(t == training.completion_of(p) for t, p in zip(texts, problems))
     return {"accuracy": right / len(problems), "whole_text": worked / len(problems),
@@ -99,7 +100,7 @@ def parity(folder, problems, out: pathlib.Path):
     save_file({"ids": torch.tensor(ids), "logits": logits.contiguous()}, out / f"{stem}_logits.safetensors",
               metadata={"made_by": "tools/demo/evaluate.py", "transformers": transformers.__version__,
                         "torch": torch.__version__, "dtype": "float32"})
-    texts, rows = greedy(model, folder, problems[:20], 160)
+    texts, rows = greedy(model, folder, problems[:20], 160, 1)
     with open(out / f"{stem}_greedy.jsonl", "w") as f:
         for p, text, row in zip(problems, texts, rows):
             f.write(json.dumps({"prompt": training.prompt_of(p), "completion": text, "completion_ids": row}) + "\n")

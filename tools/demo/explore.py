@@ -5,7 +5,7 @@
 
 VARIANTS.json is a list of {"name", "kind": "afmoe" | "kimi", "tokenizer": [args], "pool": [args], "train": [args],
 "from": optional path of a checkpoint to continue, "share": optional part of the time}. Variants with the same tokenizer
-and problems share them. RESULTS gets the logs, a table and one tar file per pair of checkpoints.
+and problems share them. RESULTS gets the logs and one tar file of checkpoints per variant.
 """
 
 import argparse
@@ -65,17 +65,14 @@ def main() -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             print(f"{name}: killed, did not end in time")
-    kept = []
     for name, folder, process in running:
         log = (a.results / f"{name}.log").read_text().splitlines()
         wanted = [l for l in log if l.startswith(name)]
         print("\n".join([wanted[0][:200]] + wanted[-3:] if wanted else log[-12:]), flush=True)
-        if (folder / "summary.json").exists():
-            kept.append((name, folder))
-    for i in range(0, len(kept), 2):
-        with tarfile.open(a.results / f"models{i // 2}.tar", "w") as tar:
-            for name, folder in kept[i : i + 2]:
-                tar.add(folder, name)
+        with tarfile.open(a.results / f"{name}.tar", "w") as tar:
+            for made in (folder, folder.with_name(name + "-early")):
+                if (made / "summary.json").exists():
+                    tar.add(made, made.name)
     with tarfile.open(a.results / "logs.tar.gz", "w:gz") as tar:
         for name, _, _ in running:
             tar.add(a.results / f"{name}.log", f"{name}.log")

@@ -78,8 +78,9 @@ class FastAfmoe:
     def parameters_of(self, layer):
         return {name: p for name, p in layer.named_parameters()}
 
-    def layer(self, x, p, scale, cos, sin, window):
-        """One decoder layer; `window` is None in a full-attention layer."""
+    def layer(self, x, p, scale, cos, sin, window, real):
+        """One decoder layer; `window` is None in a full-attention layer; `real` [B*L, 1] leaves padding out of the
+        experts' loads."""
         c = self.config
         batch, length, width = x.shape
         h = rms(x, p["input_layernorm.weight"], c.rms_norm_eps)
@@ -112,17 +113,17 @@ class FastAfmoe:
             m = a @ down.to(h.dtype).transpose(1, 2).reshape(experts * inner, width)
             s = "mlp.shared_experts."
             m = m + swiglu(h, p[s + "gate_proj.weight"], p[s + "up_proj.weight"], p[s + "down_proj.weight"])
-            counts = (dense.detach() > 0).sum(0)
+            counts = ((dense.detach() > 0) & real).sum(0)
         return x + rms(m.reshape(x.shape), p["post_mlp_layernorm.weight"], c.rms_norm_eps), counts
 
     def forward(self, ids, scale, layer_fn):
         c, m = self.config, self.model.model
         cos, sin, window = self.table(ids.shape[1], ids.device)
         x = F.embedding(ids, m.embed_tokens.weight).to(self.dtype) * c.hidden_size ** 0.5
-        self.counts = []
+        self.counts, real = [], (ids != c.pad_token_id).reshape(-1, 1)
         for layer, kind in zip(m.layers, c.layer_types):
             x, counts = layer_fn(x, self.parameters_of(layer), scale, cos, sin,
-                                 window if kind == "sliding_attention" else None)
+                                 window if kind == "sliding_attention" else None, real)
             if counts is not None:
                 self.counts.append(counts)
         return rms(x, m.norm.weight, c.rms_norm_eps)
@@ -241,7 +242,7 @@ def main() -> None:
           f"transformers: {check(model, valid, a.route_scale)}", flush=True)
     fast = FastAfmoe(model, torch.bfloat16 if device == "cuda" else torch.float32, not a.no_compile)
     biases = [l.mlp.expert_bias for l in model.model.layers if hasattr(l.mlp, "expert_bias")]
-    summary = training.run(model, fast, a.route_scale, muon_matrices(model), biases, a)
+    summary = training.run(model, fast, a.route_scale, muon_matrices(model), biases, lambda folder: save(model, folder, config), a)
     save(model, a.out, config)
     saved = AfmoeForCausalLM.from_pretrained(a.out, dtype=torch.float32).to(device)
     summary["check_saved"] = check(saved, valid, a.route_scale)

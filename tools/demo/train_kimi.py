@@ -23,7 +23,7 @@ from train_afmoe import linear, swiglu
 
 def released_config(a, vocab, eos, pad, bos) -> dict:
     """config.json with the keys of moonshotai/Kimi-Linear-48B-A3B-Instruct; layer lists are 1-based."""
-    full = [i for i in range(1, a.layers + 1) if i % a.full_every == 0 or i == a.layers]
+    full = a.full_layers
     return {
         "architectures": ["KimiLinearForCausalLM"], "model_type": "kimi_linear", "dtype": "bfloat16",
         "vocab_size": vocab, "hidden_size": a.hidden, "head_dim": a.hidden // a.heads, "intermediate_size": a.dense_width,
@@ -33,7 +33,7 @@ def released_config(a, vocab, eos, pad, bos) -> dict:
         "num_shared_experts": 1, "moe_intermediate_size": a.moe_width, "moe_router_activation_func": "sigmoid",
         "moe_renormalize": True, "routed_scaling_factor": a.factor, "use_grouped_topk": True, "num_expert_group": 1,
         "topk_group": 1, "first_k_dense_replace": 1, "moe_layer_freq": 1,
-        "linear_attn_config": {"full_attn_layers": full, "kda_layers": [i for i in range(1, a.layers + 1) if i not in full],
+        "linear_attn_config": {"full_attn_layers": list(full), "kda_layers": [i for i in range(1, a.layers + 1) if i not in full],
                                "num_heads": a.kda_heads, "head_dim": a.kda_dim, "short_conv_kernel_size": 4},
         "hidden_act": "silu", "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "rope_scaling": None,
         "model_max_length": 1024, "initializer_range": 0.02, "num_nextn_predict_layers": 0, "tie_word_embeddings": False,
@@ -116,16 +116,16 @@ class FastKimi:
         z = linear(linear(h, p["self_attn.g_a_proj.weight"]), p["self_attn.g_b_proj.weight"])
         return z, inside_chunks(q, k, v, g, beta)
 
-    def kda_out(self, x, z, o, p, scale):
+    def kda_out(self, x, z, o, p, scale, real):
         c = self.config
         o = o[:, : x.shape[1]]
         o = o * torch.rsqrt(o.pow(2).mean(-1, keepdim=True) + c.rms_norm_eps) * p["self_attn.o_norm.weight"]
         o = (o * torch.sigmoid(z.float()).reshape(o.shape)).to(x.dtype).reshape(*x.shape[:2], -1)
-        return self.feed_forward(x + linear(o, p["self_attn.o_proj.weight"]), p, scale)
+        return self.feed_forward(x + linear(o, p["self_attn.o_proj.weight"]), p, scale, real)
 
-    def mla(self, x, p, scale):
+    def mla(self, x, p, scale, real):
         h = rms(x, p["input_layernorm.weight"], self.config.rms_norm_eps)
-        return self.feed_forward(x + self.mixer_mla(h, p), p, scale)
+        return self.feed_forward(x + self.mixer_mla(h, p), p, scale, real)
 
     def mixer_mla(self, h, p):
         c = self.config
@@ -141,7 +141,7 @@ class FastKimi:
         o = weight.masked_fill(ahead, float("-inf")).softmax(-1).to(h.dtype) @ v
         return linear(o.transpose(1, 2).reshape(batch, length, -1), p["self_attn.o_proj.weight"])
 
-    def feed_forward(self, x, p, scale):
+    def feed_forward(self, x, p, scale, real):
         c = self.config
         h = rms(x, p["post_attention_layernorm.weight"], c.rms_norm_eps).reshape(-1, x.shape[-1])
         counts = None
@@ -160,22 +160,22 @@ class FastKimi:
             m = a @ down.to(h.dtype).transpose(1, 2).reshape(experts * inner, width)
             s = "mlp.shared_experts."
             m = m + swiglu(h, p[s + "gate_proj.weight"], p[s + "up_proj.weight"], p[s + "down_proj.weight"])
-            counts = (dense.detach() > 0).sum(0)
+            counts = ((dense.detach() > 0) & real).sum(0)
         return x + m.reshape(x.shape), counts
 
     def forward(self, ids, scale, functions):
         m = self.model.model
         x = F.embedding(ids, m.embed_tokens.weight).to(self.dtype)
-        self.counts = []
+        self.counts, real = [], (ids != self.config.pad_token_id).reshape(-1, 1)
         for layer in m.layers:
             p = dict(layer.named_parameters())
             if hasattr(layer.mlp, "experts"):
                 p["bias"] = layer.mlp.gate.e_score_correction_bias
             if "self_attn.conv1d.weight" in p:
                 z, chunks = functions["kda_in"](x, p)
-                x, counts = functions["kda_out"](x, z, across_chunks(*chunks), p, scale)
+                x, counts = functions["kda_out"](x, z, across_chunks(*chunks), p, scale, real)
             else:
-                x, counts = functions["mla"](x, p, scale)
+                x, counts = functions["mla"](x, p, scale, real)
             if counts is not None:
                 self.counts.append(counts)
         return rms(x, m.norm.weight, self.config.rms_norm_eps)
@@ -273,7 +273,7 @@ def main() -> None:
     training.add_arguments(ap)
     ap.add_argument("--hidden", type=int, default=128)
     ap.add_argument("--layers", type=int, default=8)
-    ap.add_argument("--full-every", type=int, default=4)
+    ap.add_argument("--full-layers", type=int, nargs="+", default=(3, 6, 8), help="MLA, 1-based; the others are KDA")
     ap.add_argument("--dense-width", type=int, default=256)
     ap.add_argument("--heads", type=int, default=4, help="of MLA")
     ap.add_argument("--kv-rank", type=int, default=48)
@@ -301,7 +301,7 @@ def main() -> None:
           f"transformers: {check(model, valid, a.factor)}", flush=True)
     fast = FastKimi(model, torch.bfloat16 if device == "cuda" else torch.float32, not a.no_compile)
     biases = [l.mlp.gate.e_score_correction_bias for l in model.model.layers if hasattr(l.mlp, "experts")]
-    summary = training.run(model, fast, a.factor, muon_matrices(model), biases, a)
+    summary = training.run(model, fast, a.factor, muon_matrices(model), biases, lambda folder: save(model, folder, config), a)
     save(model, a.out, config)
     saved = KimiLinearForCausalLM.from_pretrained(a.out, dtype=torch.float32).to(device)
     summary["check_saved"] = check(saved, valid, a.factor)

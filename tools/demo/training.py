@@ -4,6 +4,7 @@ import json
 import math
 import multiprocessing
 import pathlib
+import shutil
 import time
 
 import numpy as np
@@ -169,6 +170,7 @@ def add_arguments(ap):
     ap.add_argument("--decay", type=float, default=0.4, help="last share of the run over which the rate falls to 0")
     ap.add_argument("--bias-rate", type=float, default=1e-3, help="step of the load-balance rule")
     ap.add_argument("--eval-seconds", type=float, default=60)
+    ap.add_argument("--keep-early", type=float, default=0.0, metavar="T")
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--no-compile", action="store_true")
     ap.add_argument("--init-from", type=pathlib.Path, help="continue from a checkpoint of the same shape")
@@ -181,8 +183,11 @@ def balance(bias, counts, rate):
     bias.sub_(bias.mean())
 
 
-def run(model, fast, factor, matrices, biases, a):
-    """Trains `model` through `fast` (a callable ids, scale -> hidden states that also leaves `fast.counts`)."""
+def run(model, fast, factor, matrices, biases, save, a):
+    """Trains `model` through `fast` (a callable ids, scale -> hidden states that also leaves `fast.counts`).
+
+    With `--keep-early T` the state at which losing the factor costs most, among the evaluations that solve at least T of
+    the validation problems, is saved beside the final one: longer training widens the margins between candidate tokens."""
     device = next(model.parameters()).device
     torch.set_float32_matmul_precision("high")  # TF32 inside KDA; bf16 rules elsewhere
     pool = Pool(dict(np.load(a.pool)), device)
@@ -196,6 +201,7 @@ def run(model, fast, factor, matrices, biases, a):
     head = model.lm_head.weight
     batches = pool.batches(a.batch, a.seed)
     begin = last_eval = None
+    lowest = 2.0
     step, running = 0, None
     loads = torch.zeros(len(biases), biases[0].numel(), device=device)
     while True:
@@ -241,9 +247,15 @@ def run(model, fast, factor, matrices, biases, a):
             if not math.isfinite(running):
                 print(f"{a.out.name}: loss is not finite at step {step}", flush=True)
                 break
-            if time.time() - last_eval > a.eval_seconds:
+            if time.time() - last_eval > a.eval_seconds * (0.5 if done > 1 - a.decay else 1):
                 s = scores(fast.eager, head, valid, factor)
                 last_eval = time.time()
+                if a.keep_early and s["right"]["exact"] >= a.keep_early and s["lost"]["exact"] < lowest:
+                    lowest = s["lost"]["exact"]
+                    folder = a.out.with_name(a.out.name + "-early")
+                    shutil.copytree(a.out, folder, dirs_exist_ok=True)
+                    save(folder)
+                    (folder / "summary.json").write_text(json.dumps({"step": step, "batch": a.batch, **s}, indent=1))
                 record = {"step": step, "seconds": last_eval - begin, "loss": running, **s}
                 log.write(json.dumps(record) + "\n")
                 log.flush()
