@@ -38,7 +38,9 @@ void configure(long first_tokens, long second_tokens) {
     config.row_bytes[tile] = kRowBytes;
     config.rows[tile] = static_cast<unsigned char>(rows[tile]);
   }
-  _tile_loadconfig(&config);
+  // Not _tile_loadconfig: GCC's tells the compiler of the first 8 bytes only, and the stores to the
+  // others may be dropped.
+  __asm__ volatile("ldtilecfg %0" ::"m"(config));
 }
 
 // What is left of the columns when they are no multiple of 32, padded with zeros: reading on would
@@ -96,6 +98,8 @@ void tile(const PanelJob& job, long token, long panel, long first_tokens, long s
   if (k < job.cols) {
     Tail tail;
     tail.fill(x, job.x_stride, first_tokens + second_tokens, w, job.w_stride, panels, job.cols - k);
+    // Tile loads are not known to read memory: without this the stores to `tail` may be dropped.
+    __asm__ volatile("" ::"r"(&tail) : "memory");
     multiply<second, panels>(tail.x, kRowBytes, first_tokens, tail.w[0], kTileBytes);
   }
   float* c = job.c + token * job.c_stride + panel * 16;
