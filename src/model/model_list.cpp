@@ -2,8 +2,8 @@
 
 #include "base/fail.hpp"
 #include "model/afmoe/model.hpp"
-#include "model/config_reader.hpp"
 #include "model/kimi_linear/model.hpp"
+#include "spec/config/config_reader.hpp"
 
 namespace sluice {
 namespace {

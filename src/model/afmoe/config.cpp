@@ -3,7 +3,7 @@
 #include <sluice/presets.hpp>
 
 #include "base/fail.hpp"
-#include "model/config_reader.hpp"
+#include "model/plain_decoder.hpp"
 #include "model/limits.hpp"
 
 namespace sluice::afmoe {

@@ -5,7 +5,7 @@
 #include <sluice/presets.hpp>
 
 #include "base/fail.hpp"
-#include "model/config_reader.hpp"
+#include "model/plain_decoder.hpp"
 #include "model/limits.hpp"
 
 namespace sluice::kimi_linear {

@@ -1,4 +1,4 @@
-#include "model/config_reader.hpp"
+#include "model/plain_decoder.hpp"
 
 namespace sluice {
 
