@@ -64,6 +64,20 @@ struct alignas(64) Tail {
   }
 };
 
+// Few tokens stream their weights from memory: 4 KiB ahead per panel covers its latency (100 ns) at
+// a core's share of the bandwidth, and reaches over the page ends at which hardware prefetching
+// stops.
+constexpr long kPrefetchBytes = 4096;
+
+template <int panels>
+inline __attribute__((always_inline)) void prefetch(const char* w, long w_stride) {
+  for (int line = 0; line < 16; ++line) {
+    for (int p = 0; p < panels; ++p) {
+      __builtin_prefetch(w + p * w_stride + kPrefetchBytes + line * kRowBytes);
+    }
+  }
+}
+
 template <bool second, int panels>
 inline __attribute__((always_inline)) void multiply(const char* x, long x_stride, long first_tokens,
                                                     const char* w, long w_stride) {
@@ -81,68 +95,100 @@ inline __attribute__((always_inline)) void multiply(const char* x, long x_stride
   }
 }
 
+// A block of tokens in two tiles, the second possibly empty, against some columns of the job.
+struct Piece {
+  long token, first_tokens, second_tokens;
+  long panel;
+  long begin, end;  // columns; begin is a multiple of 32
+  bool streaming;   // no other block of tokens will read these weights from cache
+};
+
+// Sums continue from c unless the piece begins at column 0.
 template <bool second, int panels>
-void tile(const PanelJob& job, long token, long panel, long first_tokens, long second_tokens) {
-  const char* x = static_cast<const char*>(job.x) + token * job.x_stride;
-  const char* w = static_cast<const char*>(job.w) + panel * job.w_stride;
-  _tile_zero(0);
-  if constexpr (panels == 2) _tile_zero(1);
-  if constexpr (second) _tile_zero(2);
-  if constexpr (second && panels == 2) _tile_zero(3);
-  long k = 0;
-  for (; k + kTileColumns <= job.cols; k += kTileColumns) {
-    multiply<second, panels>(x, job.x_stride, first_tokens, w, job.w_stride);
+void multiply_piece(const PanelJob& job, const Piece& piece) {
+  const char* x = static_cast<const char*>(job.x) + piece.token * job.x_stride + piece.begin * 2;
+  const char* w = static_cast<const char*>(job.w) + piece.panel * job.w_stride +
+                  piece.begin / kTileColumns * kTileBytes;
+  float* c = job.c + piece.token * job.c_stride + piece.panel * 16;
+  float* c_second = c + piece.first_tokens * job.c_stride;
+  const long c_bytes = job.c_stride * 4;
+  if (piece.begin == 0) {
+    _tile_zero(0);
+    if constexpr (panels == 2) _tile_zero(1);
+    if constexpr (second) _tile_zero(2);
+    if constexpr (second && panels == 2) _tile_zero(3);
+  } else {
+    _tile_loadd(0, c, c_bytes);
+    if constexpr (panels == 2) _tile_loadd(1, c + 16, c_bytes);
+    if constexpr (second) _tile_loadd(2, c_second, c_bytes);
+    if constexpr (second && panels == 2) _tile_loadd(3, c_second + 16, c_bytes);
+  }
+  long k = piece.begin;
+  for (; k + kTileColumns <= piece.end; k += kTileColumns) {
+    if (piece.streaming) prefetch<panels>(w, job.w_stride);
+    multiply<second, panels>(x, job.x_stride, piece.first_tokens, w, job.w_stride);
     x += kRowBytes;
     w += kTileBytes;
   }
-  if (k < job.cols) {
+  if (k < piece.end) {
     Tail tail;
-    tail.fill(x, job.x_stride, first_tokens + second_tokens, w, job.w_stride, panels, job.cols - k);
+    tail.fill(x, job.x_stride, piece.first_tokens + piece.second_tokens, w, job.w_stride, panels,
+              piece.end - k);
     // Tile loads are not known to read memory: without this the stores to `tail` may be dropped.
     __asm__ volatile("" ::"r"(&tail) : "memory");
-    multiply<second, panels>(tail.x, kRowBytes, first_tokens, tail.w[0], kTileBytes);
+    multiply<second, panels>(tail.x, kRowBytes, piece.first_tokens, tail.w[0], kTileBytes);
   }
-  float* c = job.c + token * job.c_stride + panel * 16;
-  const long c_bytes = job.c_stride * 4;
   _tile_stored(0, c, c_bytes);
   if constexpr (panels == 2) _tile_stored(1, c + 16, c_bytes);
   if constexpr (second) {
-    float* c_second = c + first_tokens * job.c_stride;
     _tile_stored(2, c_second, c_bytes);
     if constexpr (panels == 2) _tile_stored(3, c_second + 16, c_bytes);
   }
 }
 
-template <int panels>
-void tokens_by_panels(const PanelJob& job, long token, long tokens, long panel) {
-  const long first = tokens > 16 ? (tokens + 1) / 2 : tokens;
-  const long second = tokens - first;
-  if (second > 0) {
-    tile<true, panels>(job, token, panel, first, second);
-  } else {
-    tile<false, panels>(job, token, panel, first, 0);
+void run_piece(const PanelJob& job, const Piece& piece) {
+  const bool pair = piece.panel + 2 <= job.panels;
+  if (piece.second_tokens > 0) {
+    return pair ? multiply_piece<true, 2>(job, piece) : multiply_piece<true, 1>(job, piece);
   }
+  return pair ? multiply_piece<false, 2>(job, piece) : multiply_piece<false, 1>(job, piece);
 }
 
-// Tokens in nearly equal blocks of at most 32; the shape of the tiles changes at most once or twice
-// per job.
+// Blocks of at most 32 tokens, the first ones one token taller where they cannot be equal, so that
+// tiles change shape at most once per sweep over the blocks.
+struct Blocks {
+  long count, height, taller;
+  explicit Blocks(long tokens)
+      : count((tokens + 31) / 32), height(tokens / count), taller(tokens % count) {}
+  long tokens(long block) const { return height + (block < taller ? 1 : 0); }
+};
+
+// 512 columns of two panels are 32 KiB, which stay in a 48 KiB L1 while every block of tokens
+// passes over them; x then comes from L2 at half the rate of tile loads that the products leave
+// room for.
+constexpr long kCacheColumns = 512;
+
 void amx_panels(const PanelJob& job) {
-  const long blocks = (job.tokens + 31) / 32;
+  if (job.tokens == 0) return;
+  const Blocks blocks(job.tokens);
+  const bool streaming = blocks.count == 1;
+  const long step = streaming ? job.cols : kCacheColumns;
   long configured = 0;
-  long token = 0;
-  for (long block = 0; block < blocks; ++block) {
-    const long end = job.tokens * (block + 1) / blocks;
-    const long tokens = end - token;
-    if (tokens != configured) {
-      configure(tokens > 16 ? (tokens + 1) / 2 : tokens, tokens > 16 ? tokens / 2 : 0);
-      configured = tokens;
+  for (long panel = 0; panel < job.panels; panel += 2) {
+    for (long begin = 0; begin < job.cols; begin += step) {
+      const long end = begin + step < job.cols ? begin + step : job.cols;
+      long token = 0;
+      for (long block = 0; block < blocks.count; ++block) {
+        const long tokens = blocks.tokens(block);
+        const long first = tokens > 16 ? (tokens + 1) / 2 : tokens;
+        if (tokens != configured) configure(first, tokens - first);
+        configured = tokens;
+        run_piece(job, {token, first, tokens - first, panel, begin, end, streaming});
+        token += tokens;
+      }
     }
-    long panel = 0;
-    for (; panel + 2 <= job.panels; panel += 2) tokens_by_panels<2>(job, token, tokens, panel);
-    if (panel < job.panels) tokens_by_panels<1>(job, token, tokens, panel);
-    token = end;
   }
-  if (blocks > 0) _tile_release();
+  _tile_release();
 }
 
 void arithmetic_loop(long rounds) {

@@ -34,7 +34,6 @@ struct Avx2 {
   static constexpr int kTokens = 6;
 
   static Panel zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
-  static Weights no_weights() { return zero(); }
   static Scalar broadcast(float x) { return _mm256_set1_ps(x); }
   static Panel fma(Panel sum, Scalar x, Panel w) {
     return {_mm256_fmadd_ps(x, w.low, sum.low), _mm256_fmadd_ps(x, w.high, sum.high)};
@@ -76,7 +75,7 @@ extern const Isa kAvx2Isa{"avx2",
                           activate,
                           convert,
                           accumulate,
-                          make_loop<Avx2>(1),
-                          make_loop<Avx2>(1)};
+                          make_loop<Avx2, WFloat>(),
+                          make_loop<Avx2, WFloat>()};
 
 }  // namespace sluice

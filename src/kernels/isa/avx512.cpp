@@ -25,7 +25,6 @@ struct Avx512 {
   static constexpr int kTokens = 12;
 
   static Panel zero() { return _mm512_setzero_ps(); }
-  static Weights no_weights() { return zero(); }
   static Scalar broadcast(float x) { return _mm512_set1_ps(x); }
   static Panel fma(Panel sum, Scalar x, Panel w) { return _mm512_fmadd_ps(x, w, sum); }
   static void store(float* to, Panel panel) { _mm512_storeu_ps(to, panel); }
@@ -56,7 +55,7 @@ extern const Isa kAvx512Isa{"avx512",
                             activate,
                             convert,
                             accumulate,
-                            make_loop<Avx512>(1),
-                            make_loop<Avx512>(1)};
+                            make_loop<Avx512, WFloat>(),
+                            make_loop<Avx512, WFloat>()};
 
 }  // namespace sluice

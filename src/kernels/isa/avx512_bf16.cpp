@@ -15,7 +15,6 @@ struct Avx512Bf16 {
   static constexpr int kTokens = 12;
 
   static Panel zero() { return _mm512_setzero_ps(); }
-  static Weights no_weights() { return _mm512_setzero_si512(); }
   static Scalar broadcast(int pair) { return _mm512_set1_epi32(pair); }
   static Weights pair(const char* w) { return _mm512_loadu_si512(w); }
   static Panel fma(Panel sum, Scalar x, Weights w) {
@@ -29,6 +28,6 @@ struct Avx512Bf16 {
 }  // namespace
 
 extern const Bf16Panels kAvx512Bf16Panels{fma_panels<Avx512Bf16, XPair, WPair>,
-                                          make_loop<Avx512Bf16>(2)};
+                                          make_loop<Avx512Bf16, WPair>()};
 
 }  // namespace sluice

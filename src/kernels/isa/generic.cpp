@@ -24,7 +24,6 @@ struct Lanes {
   static constexpr int kTokens = 1;
 
   static Panel zero() { return {}; }
-  static Weights no_weights() { return zero(); }
   static Scalar broadcast(float x) { return x; }
   static Panel fma(Panel sum, Scalar x, Panel w) {
     for (int i = 0; i < 16; ++i) sum.lane[i] += x * w.lane[i];
@@ -69,7 +68,7 @@ extern const Isa kGenericIsa{"generic",
                              activate,
                              convert,
                              accumulate,
-                             make_loop<Lanes>(1),
-                             make_loop<Lanes>(1)};
+                             make_loop<Lanes, WFloat>(),
+                             make_loop<Lanes, WFloat>()};
 
 }  // namespace sluice

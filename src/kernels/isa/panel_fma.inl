@@ -183,13 +183,20 @@ void fma_panels(const PanelJob& job) {
 template <typename V>
 constexpr int kLoopSums = V::kTokens > 4 ? V::kTokens : 4;
 
-template <typename V>
+template <typename V, typename W>
 void arithmetic_loop(long rounds) {
+  // Zeros that the compiler does not know to be zeros: it would compute equal lanes and equal sums
+  // once.
+  alignas(64) char zeros[64] = {};
+  int start = 1;
+  __asm__ volatile("" : "+r"(start), "+m"(zeros));
+  const auto w = W::template get<V, 0>(zeros);
+  const auto x = V::broadcast(start);
   typename V::Panel sum[kLoopSums<V>];
   SLUICE_UNROLL
-  for (int i = 0; i < kLoopSums<V>; ++i) sum[i] = V::zero();
-  const auto x = V::broadcast(1);
-  const auto w = V::no_weights();
+  for (int i = 0; i < kLoopSums<V>; ++i) {
+    sum[i] = V::fma(V::zero(), V::broadcast(start + i), w);
+  }
   for (long round = 0; round < rounds; ++round) {
     SLUICE_UNROLL
     for (int i = 0; i < kLoopSums<V>; ++i) sum[i] = V::fma(sum[i], x, w);
@@ -201,8 +208,8 @@ void arithmetic_loop(long rounds) {
   }
 }
 
-// `columns` of each of 16 rows per sum and step, times two operations.
-template <typename V>
-constexpr ArithmeticLoop make_loop(long columns) {
-  return {arithmetic_loop<V>, kLoopSums<V> * 16 * columns * 2};
+// Each sum takes, for each of 16 rows, the columns of one step: two operations each.
+template <typename V, typename W>
+constexpr ArithmeticLoop make_loop() {
+  return {arithmetic_loop<V, W>, kLoopSums<V> * 16 * (W::kColumns / W::kSteps) * 2};
 }
