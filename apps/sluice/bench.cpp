@@ -1,0 +1,95 @@
+// sluice bench moe: whole layers against what this machine could do at most.
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "moe_bench.hpp"
+#include "output/json_file.hpp"
+#include "output/progress.hpp"
+#include "verb.hpp"
+
+namespace sluice::cli {
+namespace {
+
+constexpr const char* kFooter =
+    R"(One row per number of tokens: the time from router logits to output, and how near it is to the
+floor, the larger of (bytes of the experts that were hit / read bandwidth) and (operations /
+arithmetic rate), both measured in the same rounds. Where this build has oneDNN, one of its matrix
+products per expert runs in the same rounds too.
+
+Examples:
+  sluice bench moe --shape trinity-mini
+  sluice bench moe --shape trinity-mini --tokens 1,64 --draw zipf --threads 1 --json bench.json
+  sluice bench moe --shapes                    the layers that can be measured)";
+
+struct Options {
+  std::string shape;
+  std::string draw = "uniform";
+  std::string json;
+  bool shapes = false;
+  bool no_peer = false;
+  bench::MoeBenchOptions bench;
+};
+
+int list_shapes() {
+  for (const bench::Shape& shape : bench::shapes()) {
+    fmt::print("{:<24} hidden {}, intermediate {}, {} of {} experts\n", shape.name, shape.hidden,
+               shape.intermediate, shape.top_k, shape.experts);
+  }
+  return kOk;
+}
+
+int run_bench(Options& options) {
+  if (options.shapes) return list_shapes();
+  options.bench.shape = bench::shape(options.shape);
+  options.bench.draw = bench::parse_draw(options.draw);
+  options.bench.peer = !options.no_peer;
+  bench::MoeBenchReport report;
+  {
+    ProgressLine line("measuring");
+    double rows = 0;
+    report = bench::run_moe_bench(options.bench, [&](const bench::MoeBenchRow&) {
+      line.update(++rows, static_cast<double>(options.bench.tokens.size()));
+    });
+  }
+  if (!options.json.empty()) {
+    write_json(options.json, nlohmann::ordered_json::parse(bench::to_json(report)));
+  }
+  if (options.json != "-") fmt::print("{}", bench::to_text(report));
+  return kOk;
+}
+
+}  // namespace
+
+Run declare_bench(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.require_subcommand(1);
+  CLI::App& moe = *app.add_subcommand("moe", "MoE layers of known models");
+  auto* what = moe.add_option_group("what", "one of");
+  what->add_option("--shape", options->shape, "The layer, by its model's name");
+  what->add_flag("--shapes", options->shapes, "List the layers");
+  what->require_option(1);
+  moe.add_option("--tokens", options->bench.tokens, "Numbers of tokens, one row each")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  moe.add_option("--draw", options->draw, "How tokens spread over experts")
+      ->check(CLI::IsMember({"uniform", "zipf", "hot"}))
+      ->capture_default_str();
+  moe.add_option("--backend", options->bench.backend, "Who computes")->capture_default_str();
+  moe.add_option("--threads", options->bench.threads, "Worker threads; 0: one per core")
+      ->check(CLI::NonNegativeNumber);
+  moe.add_option("--seconds", options->bench.seconds_per_row, "Time for each row")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  moe.add_option("--seed", options->bench.seed, "Of the weights, tokens and routing");
+  moe.add_flag("--no-peer", options->no_peer, "Leave oneDNN out");
+  moe.add_option("--json", options->json, "Write the figures here; - is stdout");
+  moe.footer(kFooter);
+  app.footer("Example:\n  sluice bench moe --help");
+  return [options] { return run_bench(*options); };
+}
+
+}  // namespace sluice::cli
