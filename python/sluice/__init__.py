@@ -14,15 +14,23 @@ docs/semantics.md. Errors: ``sluice.Error``.
 """
 
 from . import adapters, compat
-from ._audit import callable_backend
+from ._audit import audit, callable_backend, mutation_score
 from ._core import (
+    AuditFailure,
+    AuditReport,
     Backend,
+    CheckReport,
     Family,
     Field,
+    FieldReport,
     MoeSpec,
     Mutant,
+    MutantVerdict,
+    MutationScore,
+    RatedMutant,
     RoutingMethod,
     Tensor,
+    TestRating,
     backend,
     backends,
     families,
@@ -31,6 +39,7 @@ from ._core import (
     inject,
     load_plugin,
     mutants,
+    rate_test,
     routing_method,
     routing_methods,
     spec_from_config,

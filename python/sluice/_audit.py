@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, Iterable
 
 from . import _callables, _core
-from ._core import Backend, MoeSpec
+from ._core import AuditReport, Backend, MoeSpec, MutationScore
 from ._errors import Error
 
 

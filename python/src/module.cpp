@@ -14,4 +14,5 @@ NB_MODULE(_core, module) {
   bind_callable_backend(module);
   bind_layer(module);
   bind_oracle(module);
+  bind_audit(module);
 }

@@ -228,12 +228,14 @@ Tensor copy_of(const TensorView& view) {
 }
 
 void bind_tensor(nb::module_& module) {
-  nb::class_<Tensor>(module, "Tensor", R"(An array with the element type that its own cannot say.
+  nb::class_<Tensor>(module, "Tensor", nb::is_weak_referenceable(),
+                     R"(An array with the element type that its own cannot say.
 
 NumPy has no bfloat16: ``Tensor(bits, "BF16")`` says that the uint16 array ``bits`` holds BF16.
 Everything here that takes an array takes a Tensor too. No copy is made.)")
-      .def(nb::init<const nb::object&, const std::optional<std::string>&, bool>(), nb::arg("array").none(),
-           nb::arg("dtype").none() = nb::none(), nb::arg("writable") = false)
+      .def(nb::init<const nb::object&, const std::optional<std::string>&, bool>(),
+           nb::arg("array").none(), nb::arg("dtype").none() = nb::none(),
+           nb::arg("writable") = false)
       .def_static("from_float32", &rounded, nb::arg("array"), nb::arg("dtype") = "BF16",
                   "Rounds a float32 array to nearest, ties to even, into memory of its own.")
       .def_prop_ro(
