@@ -100,14 +100,17 @@ std::string settings_of(const Options& options, const std::vector<EvalRun>& runs
                         std::span<const Problem> problems) {
   nlohmann::ordered_json names = nlohmann::ordered_json::array();
   for (const EvalRun& run : runs) names.push_back(run.name);
-  return nlohmann::ordered_json{{"model", fingerprint_model(options.model.directory)},
-                                {"data", fingerprint_problems(problems)},
-                                {"problems", problems.size()},
-                                {"runs", names},
-                                {"shots", fingerprint_problems(options.eval.prompt.shots)},
-                                {"chat", options.chat},
-                                {"max_new_tokens", options.eval.max_new_tokens},
-                                {"activations", options.model.activations}}
+  return nlohmann::ordered_json{
+      {"model", fingerprint_model(options.model.directory)},
+      {"data", fingerprint_problems(problems)},
+      {"problems", problems.size()},
+      {"runs", names},
+      {"shots", fingerprint_problems(options.eval.prompt.shots)},
+      {"chat", options.chat},
+      {"max_new_tokens", options.eval.max_new_tokens},
+      {"activations", options.model.activations},
+      {"kv_a_layernorm_eps", options.model.kv_a_layernorm_eps.value_or(0.0)},
+      {"weights_from_biased_scores", options.model.weights_from_biased_scores}}
       .dump();
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/fail.hpp"
 #include "inspection.hpp"
+#include "model/model_list.hpp"
 #include "output/json_file.hpp"
 #include "output/progress.hpp"
 #include "verb.hpp"
@@ -68,36 +69,66 @@ MemoryFigures load_figures(const std::string& directory, const std::string& back
   return load_model(directory, options)->memory();
 }
 
-Inspection inspect_model(const Options& options) {
+Inspection inspect_config(const std::string& source, const std::string& config,
+                          const Options& options) {
   Inspection inspection;
-  inspection.source = options.model;
-  const Checkpoint checkpoint = Checkpoint::open(options.model);
-  inspection.model = describe_model(checkpoint.config_text());
+  inspection.source = source;
+  inspection.model = describe_model(config);
   for (const LayerDescription& layer : inspection.model->layers) {
     if (layer.moe) add_layer(inspection.specs, layer, options.backend);
   }
+  return inspection;
+}
+
+Inspection inspect_model(const Options& options) {
+  const Checkpoint checkpoint = Checkpoint::open(options.model);
+  Inspection inspection = inspect_config(options.model, checkpoint.config_text(), options);
   inspect_tensors(checkpoint, options.tensors, inspection);
   if (options.load) inspection.memory = load_figures(options.model, options.backend);
   return inspection;
 }
 
-Inspection inspect_one_spec(const Options& options) {
-  Inspection inspection;
-  const bool is_config = !options.config.empty();
-  inspection.source = is_config ? options.config : options.spec;
-  const std::string text = read_text(inspection.source);
-  const MoeSpec spec = is_config ? spec_from_config(text) : parse_spec(text);
+Inspection inspect_one_spec(const std::string& source, const MoeSpec& spec,
+                            const Options& options) {
   validate(spec);
+  Inspection inspection;
+  inspection.source = source;
   inspection.specs.push_back(inspect_spec(spec, options.backend));
   return inspection;
 }
 
-int run_inspect(const Options& options) {
-  if (options.model.empty() && (options.tensors || options.load)) {
-    fail(ErrorKind::user, "--tensors and --load need a model's directory");
+bool is_runnable_family(const std::string& config) {
+  const auto json = nlohmann::json::parse(config, nullptr, false);
+  if (!json.is_object() || !json.contains("model_type")) return false;
+  const auto families = model_families();
+  return std::any_of(families.begin(), families.end(), [&](const ModelFamily& family) {
+    return json["model_type"] == family.model_type;
+  });
+}
+
+Inspection inspect(const Options& options) {
+  if (!options.model.empty()) return inspect_model(options);
+  if (!options.spec.empty()) {
+    return inspect_one_spec(options.spec, parse_spec(read_text(options.spec)), options);
   }
-  const Inspection inspection =
-      options.model.empty() ? inspect_one_spec(options) : inspect_model(options);
+  const std::string config = read_text(options.config);
+  if (!is_runnable_family(config)) {
+    return inspect_one_spec(options.config, spec_from_config(config), options);
+  }
+  Inspection inspection = inspect_config(options.config, config, options);
+  inspection.expected_tensors = inspection.model->tensors.size();
+  inspection.list_expected = options.tensors;
+  return inspection;
+}
+
+int run_inspect(const Options& options) {
+  if (options.load && options.model.empty()) {
+    fail(ErrorKind::user, "--load needs a model's directory");
+  }
+  if (options.tensors && !options.spec.empty()) {
+    fail(ErrorKind::user, "--tensors needs a model's directory or its config.json");
+  }
+  const Inspection inspection = inspect(options);
   if (!options.json.empty()) write_json(options.json, report_json(inspection));
   if (options.json != "-") fmt::print("{}", report_text(inspection));
   return inspection.every_layer_has_a_backend() ? kOk : kFoundProblem;
@@ -113,7 +144,7 @@ Run declare_inspect(CLI::App& app) {
   source->add_option("--config", options->config, "A model's config.json");
   source->require_option(1);
   app.add_option("--backend", options->backend, "Force this backend");
-  app.add_flag("--tensors", options->tensors, "List every tensor of the checkpoint");
+  app.add_flag("--tensors", options->tensors, "List every tensor, by name and shape");
   app.add_flag("--load", options->load, "Pack the weights and show the memory that they take");
   app.add_option("--json", options->json, "Write everything here; - is stdout");
   app.footer(kFooter);

@@ -110,6 +110,9 @@ std::string figures_text(const Inspection& inspection) {
                         human_bytes(static_cast<double>(figures.bytes)),
                         human_bytes(static_cast<double>(figures.expert_bytes)));
   }
+  if (inspection.expected_tensors > 0) {
+    text += fmt::format("tensors of a released checkpoint: {}\n", inspection.expected_tensors);
+  }
   if (inspection.memory) {
     const MemoryFigures& memory = *inspection.memory;
     text += fmt::format("memory: weights {} (MoE layers {}); per sequence {} and {} per token\n",
@@ -121,6 +124,14 @@ std::string figures_text(const Inspection& inspection) {
   return text;
 }
 
+std::string expected_text(const std::vector<ExpectedTensor>& tensors) {
+  Table table({{"tensor"}, {"shape"}});
+  for (const ExpectedTensor& tensor : tensors) {
+    table.add({tensor.name, to_string(tensor.shape)});
+  }
+  return table.text();
+}
+
 std::string tensors_text(const std::vector<TensorInfo>& tensors) {
   Table table({{"tensor"}, {"dtype"}, {"shape"}, {"size", true}, {"file"}});
   for (const TensorInfo& tensor : tensors) {
@@ -128,6 +139,12 @@ std::string tensors_text(const std::vector<TensorInfo>& tensors) {
                human_bytes(static_cast<double>(tensor.bytes)), tensor.file});
   }
   return table.text();
+}
+
+Json shape_json(const Shape& shape) {
+  Json json = Json::array();
+  for (int axis = 0; axis < shape.rank(); ++axis) json.push_back(shape[axis]);
+  return json;
 }
 
 Json candidate_json(const Candidate& candidate) {
@@ -198,6 +215,7 @@ std::string report_text(const Inspection& inspection) {
     text += fields_text(spec.spec) + "\n" + candidates_text(spec) + "\n";
   }
   text += figures_text(inspection);
+  if (inspection.list_expected) text += "\n" + expected_text(inspection.model->tensors);
   if (!inspection.tensor_list.empty()) text += "\n" + tensors_text(inspection.tensor_list);
   return text;
 }
@@ -224,12 +242,16 @@ nlohmann::ordered_json report_json(const Inspection& inspection) {
     json["tensor_bytes"] = inspection.tensors->bytes;
     json["expert_bytes"] = inspection.tensors->expert_bytes;
   }
+  if (inspection.expected_tensors > 0) json["tensor_count"] = inspection.expected_tensors;
+  if (inspection.list_expected) {
+    for (const ExpectedTensor& tensor : inspection.model->tensors) {
+      json["tensors"].push_back({{"name", tensor.name}, {"shape", shape_json(tensor.shape)}});
+    }
+  }
   for (const TensorInfo& tensor : inspection.tensor_list) {
-    Json shape = Json::array();
-    for (int axis = 0; axis < tensor.shape.rank(); ++axis) shape.push_back(tensor.shape[axis]);
     json["tensors"].push_back({{"name", tensor.name},
                                {"dtype", to_string(tensor.dtype)},
-                               {"shape", shape},
+                               {"shape", shape_json(tensor.shape)},
                                {"bytes", tensor.bytes},
                                {"file", tensor.file}});
   }

@@ -35,6 +35,9 @@ struct Inspection {
   std::vector<SpecInspection> specs;
   std::optional<TensorFigures> tensors;
   std::vector<TensorInfo> tensor_list;  // with --tensors
+  // Of a config alone: how many tensors a released checkpoint has, and whether to list them.
+  std::size_t expected_tensors = 0;
+  bool list_expected = false;
   std::optional<MemoryFigures> memory;  // with --load
   bool every_layer_has_a_backend() const;
 };

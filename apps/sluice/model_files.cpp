@@ -30,12 +30,18 @@ void ModelChoice::declare(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--threads", threads, "Worker threads; 0: one per core")
       ->check(CLI::NonNegativeNumber);
+  app.add_option("--kv-a-layernorm-eps", kv_a_layernorm_eps,
+                 "Kimi-Linear: 1e-6 as Hugging Face (default), 1e-5 as vLLM and llama.cpp");
+  app.add_flag("--weights-from-biased-scores", weights_from_biased_scores,
+               "Kimi-Linear: route as Moonshot's released remote code does");
 }
 
 ModelOptions ModelChoice::options() const {
   ModelOptions options;
   options.precision = activations == "bf16" ? ActivationPrecision::bf16 : ActivationPrecision::f32;
   options.executor = make_executor(threads);
+  options.kv_a_layernorm_eps = kv_a_layernorm_eps;
+  options.weights_from_biased_scores = weights_from_biased_scores;
   return options;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <sluice/generate.hpp>
 #include <sluice/model.hpp>
 #include <sluice/tokenizer.hpp>
@@ -19,6 +20,9 @@ struct ModelChoice {
   std::string directory;
   std::string activations = "f32";
   int threads = 0;
+  // Kimi-Linear's two dialects; see ModelOptions.
+  std::optional<double> kv_a_layernorm_eps;
+  bool weights_from_biased_scores = false;
 
   void declare(CLI::App& app);
   ModelOptions options() const;

@@ -57,6 +57,20 @@ TEST(InspectVerb, ReadsAConfigOfAnyKnownFamily) {
   const std::string data = SLUICE_TEST_DATA "/configs/";
   EXPECT_TRUE(contains(expect_success("inspect --config '" + data + "deepseek_v3.json'").out,
                        "router.n_group"));
+  expect_refusal("inspect --config '" + data + "expected.json'", "model_type");
+}
+
+TEST(InspectVerb, ListsTheTensorsThatAConfigAsksFor) {
+  const std::string data = SLUICE_TEST_DATA "/configs/";
+  const auto tensors = [&](const std::string& config) {
+    return nlohmann::json::parse(
+        expect_success("inspect --config '" + data + config + "' --tensors --json -").out);
+  };
+  const auto kimi = tensors("kimi_linear_48b.json");
+  EXPECT_EQ(kimi["tensor_count"], 20493);
+  EXPECT_EQ(kimi["tensors"].size(), 20493u);
+  EXPECT_EQ(kimi["layers"][3]["mixer"], "mla");
+  EXPECT_EQ(tensors("trinity_mini.json")["tensors"].size(), 12031u);
 }
 
 TEST(TokenizeVerb, GoesThereAndBack) {
