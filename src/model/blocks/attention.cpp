@@ -16,7 +16,11 @@ void Attention::operator()(Compute& compute, const Batch& batch, std::int64_t la
   const std::int64_t group = shape_.heads / shape_.kv_heads;
   const std::int64_t block = std::max<std::int64_t>(1, kTileRows / group);
   tasks_.clear();
+  std::int64_t cost = 0;
   for (const BatchEntry& entry : batch.entries()) {
+    const std::int64_t keys = entry.position + entry.rows;
+    const std::int64_t seen = shape_.window == 0 ? keys : std::min(keys, shape_.window);
+    cost += entry.rows * seen * shape_.heads * 2 * shape_.head_dim;
     // The last rows first: they see most keys, and long tasks should not start last.
     for (std::int64_t end = entry.rows; end > 0; end -= std::min(end, block)) {
       const std::int64_t first = std::max<std::int64_t>(0, end - block);
@@ -27,11 +31,10 @@ void Attention::operator()(Compute& compute, const Batch& batch, std::int64_t la
   }
   scratch_.resize(static_cast<std::size_t>(compute.executor->workers()));
   out.resize(batch.rows(), shape_.heads * shape_.head_dim);
-  parallel_for(*compute.executor, static_cast<std::int64_t>(tasks_.size()),
-               [&](std::int64_t index, int worker) {
-                 attend(tasks_[static_cast<std::size_t>(index)], layer, queries, stride,
-                        scratch_[static_cast<std::size_t>(worker)], out);
-               });
+  parallel_for(*compute.executor, std::ssize(tasks_), cost, [&](std::int64_t index, int worker) {
+    attend(tasks_[static_cast<std::size_t>(index)], layer, queries, stride,
+           scratch_[static_cast<std::size_t>(worker)], out);
+  });
 }
 
 void Attention::attend(const Task& task, std::int64_t layer, const float* queries,

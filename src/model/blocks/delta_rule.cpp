@@ -32,8 +32,14 @@ void DeltaRule::step(Compute& compute, const Batch& batch, std::span<float* cons
   const std::int64_t dim = shape_.head_dim;
   const std::int64_t width = shape_.heads * dim;
   decay_.resize(static_cast<std::size_t>(compute.executor->workers()));
+  std::int64_t cost = 0;
+  for (const BatchEntry& entry : batch.entries()) {
+    if (entry.rows < shape_.least_chunk_rows) cost += entry.rows * width * dim * 4;
+  }
+  if (cost == 0) return;
   parallel_for(
-      *compute.executor, std::ssize(states) * shape_.heads, [&](std::int64_t index, int worker) {
+      *compute.executor, std::ssize(states) * shape_.heads, cost,
+      [&](std::int64_t index, int worker) {
         const auto entry_index = static_cast<std::size_t>(index / shape_.heads);
         const std::int64_t head = index % shape_.heads;
         const BatchEntry& entry = batch.entries()[entry_index];
@@ -75,28 +81,31 @@ void DeltaRule::run_chunks(Compute& compute, const BatchEntry& entry, float* sta
   scratch_.resize(static_cast<std::size_t>(compute.executor->workers()));
   terms_.resize(static_cast<std::size_t>(kChunksAtOnce * shape_.heads));
 
+  const std::int64_t cost = entry.rows * width * (dim + shape_.chunk);
   for (std::int64_t start = 0; start < entry.rows; start += kChunksAtOnce * shape_.chunk) {
     const std::int64_t chunks =
         std::min(kChunksAtOnce, (entry.rows - start + shape_.chunk - 1) / shape_.chunk);
-    parallel_for(*compute.executor, chunks * shape_.heads, [&](std::int64_t index, int worker) {
-      const std::int64_t first = start + index / shape_.heads * shape_.chunk;
-      compute_terms(chunk_inputs(first, chunk_rows(first), index % shape_.heads),
-                    scratch_[static_cast<std::size_t>(worker)],
-                    terms_[static_cast<std::size_t>(index)]);
-    });
+    parallel_for(*compute.executor, chunks * shape_.heads, cost,
+                 [&](std::int64_t index, int worker) {
+                   const std::int64_t first = start + index / shape_.heads * shape_.chunk;
+                   compute_terms(chunk_inputs(first, chunk_rows(first), index % shape_.heads),
+                                 scratch_[static_cast<std::size_t>(worker)],
+                                 terms_[static_cast<std::size_t>(index)]);
+                 });
     const std::int64_t slices = (dim + kColumnsPerTask - 1) / kColumnsPerTask;
-    parallel_for(*compute.executor, slices * shape_.heads, [&](std::int64_t index, int worker) {
-      const std::int64_t head = index % shape_.heads;
-      const std::int64_t column = index / shape_.heads * kColumnsPerTask;
-      for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
-        const std::int64_t first = start + chunk * shape_.chunk;
-        apply_terms(chunk_inputs(first, chunk_rows(first), head),
-                    terms_[static_cast<std::size_t>(chunk * shape_.heads + head)], column,
-                    std::min(kColumnsPerTask, dim - column),
-                    scratch_[static_cast<std::size_t>(worker)], state + head * dim * dim,
-                    out.row(entry.first_row + first) + head * dim, width);
-      }
-    });
+    parallel_for(
+        *compute.executor, slices * shape_.heads, cost, [&](std::int64_t index, int worker) {
+          const std::int64_t head = index % shape_.heads;
+          const std::int64_t column = index / shape_.heads * kColumnsPerTask;
+          for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
+            const std::int64_t first = start + chunk * shape_.chunk;
+            apply_terms(chunk_inputs(first, chunk_rows(first), head),
+                        terms_[static_cast<std::size_t>(chunk * shape_.heads + head)], column,
+                        std::min(kColumnsPerTask, dim - column),
+                        scratch_[static_cast<std::size_t>(worker)], state + head * dim * dim,
+                        out.row(entry.first_row + first) + head * dim, width);
+          }
+        });
   }
 }
 

@@ -47,9 +47,13 @@ void LatentAttention::operator()(Compute& compute, const Batch& batch, std::int6
                                  const Matrix& queries, LatentForm form, Matrix& out) {
   out.resize(batch.rows(), shape_.heads * shape_.value);
   tasks_.clear();
-  for (const BatchEntry& entry : batch.entries()) add_tasks(entry, form);
+  std::int64_t cost = 0;
+  for (const BatchEntry& entry : batch.entries()) {
+    add_tasks(entry, form);
+    cost += entry.rows * (entry.position + entry.rows) * shape_.heads * 2 * shape_.width();
+  }
   scratch_.resize(static_cast<std::size_t>(compute.executor->workers()));
-  parallel_for(*compute.executor, std::ssize(tasks_), [&](std::int64_t index, int worker) {
+  parallel_for(*compute.executor, std::ssize(tasks_), cost, [&](std::int64_t index, int worker) {
     const Task& task = tasks_[static_cast<std::size_t>(index)];
     const auto& cache = static_cast<const LatentCache&>(task.entry->sequence->layer(layer));
     Scratch& scratch = scratch_[static_cast<std::size_t>(worker)];

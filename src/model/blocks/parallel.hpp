@@ -10,10 +10,14 @@
 
 namespace sluice {
 
-// Calls work(index, worker) once for each index in [0, count), in any order.
+// Multiply-adds that take one core about as long as waking the others.
+inline constexpr std::int64_t kWorthWaking = std::int64_t{1} << 19;
+
+// Calls work(index, worker) once for each index in [0, count), in any order. `cost`: of all
+// together, in multiply-adds; little work stays on the calling thread.
 template <typename Work>
-void parallel_for(Executor& executor, std::int64_t count, const Work& work) {
-  if (count <= 1 || executor.workers() == 1) {
+void parallel_for(Executor& executor, std::int64_t count, std::int64_t cost, const Work& work) {
+  if (count <= 1 || cost < kWorthWaking || executor.workers() == 1) {
     for (std::int64_t index = 0; index < count; ++index) work(index, 0);
     return;
   }
@@ -32,7 +36,7 @@ template <typename Work>
 void parallel_rows(Executor& executor, std::int64_t rows, std::int64_t grain, const Work& work) {
   const std::int64_t pieces =
       std::clamp<std::int64_t>(rows / std::max<std::int64_t>(grain, 1), 1, executor.workers());
-  parallel_for(executor, rows == 0 ? 0 : pieces, [&](std::int64_t piece, int) {
+  parallel_for(executor, rows == 0 ? 0 : pieces, kWorthWaking, [&](std::int64_t piece, int) {
     work(rows * piece / pieces, rows * (piece + 1) / pieces);
   });
 }
