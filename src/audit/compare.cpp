@@ -57,13 +57,16 @@ class Comparer {
                      "threw: " + result_.error);
     }
     if (!result_.memory.empty()) return failure(Stage::memory, result_.memory);
-    const Shape expected{case_.tokens(), case_.spec.experts.hidden_size};
-    if (result_.output.shape() != expected) {
+    const Shape& shape = result_.output.shape();
+    const std::int64_t first = options_.first_token;
+    const Shape expected{case_.tokens() - first, case_.spec.experts.hidden_size};
+    if (shape.rank() != 2 || shape[1] != expected[1] || shape[0] > expected[0] ||
+        (first == 0 && !options_.part && shape[0] != expected[0])) {
       return failure(Stage::combine,
                      fmt::format("output has shape {}, expected {}",
                                  to_string(result_.output.shape()), to_string(expected)));
     }
-    for (std::int64_t token = 0; token < case_.tokens(); ++token) see_token(token);
+    for (std::int64_t row = 0; row < shape[0]; ++row) see_token(row, first + row);
     return judge();
   }
 
@@ -76,12 +79,12 @@ class Comparer {
     return comparison;
   }
 
-  void see_token(std::int64_t token) {
+  void see_token(std::int64_t row, std::int64_t token) {
     const std::int64_t top_k = case_.spec.router.top_k;
     std::vector<std::int32_t> ids = oracle_.ids(token);
     const auto& routing = oracle_.routing(token);
     if (options_.reports_routing) {
-      const auto reported = reported_ids(result_, token, top_k);
+      const auto reported = reported_ids(result_, row, top_k);
       const std::string wrong = routing           ? routing->why_wrong(reported)
                                 : reported == ids ? std::string()
                                                   : "the given ids were not kept";
@@ -97,17 +100,18 @@ class Comparer {
       ids = reported;
       const std::vector<Approx> weights = oracle_.weights(token, ids);
       for (std::int64_t slot = 0; slot < top_k; ++slot) {
-        const double got = result_.weights.get(token * top_k + slot);
+        const double got = result_.weights.get(row * top_k + slot);
         const Approx& expected = weights[static_cast<std::size_t>(slot)];
         weights_.see(share_of_bound(DType::f32, got, expected), token, slot, got, expected);
       }
     } else if (routing && routing->ambiguous()) {
       return;  // either choice is right, and the backend does not say which it took
     }
-    see_output(token, ids);
+    see_output(row, token, ids);
   }
 
-  void see_output(std::int64_t token, const std::vector<std::int32_t>& ids) {
+  void see_output(std::int64_t row_index, std::int64_t token,
+                  const std::vector<std::int32_t>& ids) {
     const std::vector<Approx>& expected = oracle_.output(token, ids);
     const auto width = static_cast<std::int64_t>(expected.size());
     Worst row;
@@ -115,7 +119,7 @@ class Comparer {
       const Approx& truth = expected[static_cast<std::size_t>(i)];
       // Non-finite hidden states: what becomes of that token is not defined, of others it is.
       if (!std::isfinite(truth.value)) continue;
-      const double got = result_.output.get(token * width + i);
+      const double got = result_.output.get(row_index * width + i);
       row.see(share_of_bound(result_.output.dtype(), got, truth), token, i, got, truth);
     }
     if (row.token < 0) return;
@@ -134,10 +138,13 @@ class Comparer {
       comparison.use = std::numeric_limits<double>::infinity();
       return comparison;
     }
-    comparison.use = std::max(weights_.share, output_.share);
+    const Worst& worst = weights_.share > output_.share ? weights_ : output_;
+    comparison.use = worst.share;
+    if (worst.token >= 0) place(comparison, worst, &worst == &weights_ ? "slot" : "column");
     if (weights_.token >= 0 && !(weights_.share <= 1.0)) {
       comparison.stage = Stage::weights;
       place(comparison, weights_, "slot");
+      comparison.use = weights_.share;
       return comparison;
     }
     if (output_.token >= 0 && !(output_.share <= 1.0)) {

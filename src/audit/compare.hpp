@@ -23,6 +23,8 @@ struct Comparison {
 
 struct CompareOptions {
   bool reports_routing = true;
+  std::int64_t first_token = 0;  // the result holds tokens from here on …
+  bool part = false;             // … and may hold fewer than the case
 };
 
 Comparison compare(const Case& subject, const Oracle& oracle, const RunResult& result,

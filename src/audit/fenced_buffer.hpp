@@ -22,6 +22,7 @@ class FencedBuffer {
   std::byte* data() { return memory_.data() + kFence; }
   const std::byte* data() const { return memory_.data() + kFence; }
   std::size_t size() const { return bytes_; }
+  bool exists() const { return memory_.size() != 0; }
 
   void fill(Poison poison) {
     // 0xff bytes are a NaN in every float format, -1 as an id.
@@ -32,11 +33,9 @@ class FencedBuffer {
     const auto whole = [](const std::byte* at) {
       return std::all_of(at, at + kFence, [](std::byte b) { return b == kMark; });
     };
-    return bytes_ == 0 && memory_.size() == 0 ? true
-                                              : whole(memory_.data()) && whole(data() + bytes_);
+    return whole(memory_.data()) && whole(data() + bytes_);
   }
   void mend() {
-    if (memory_.size() == 0) return;
     std::memset(memory_.data(), static_cast<int>(kMark), kFence);
     std::memset(data() + bytes_, static_cast<int>(kMark), kFence);
   }

@@ -52,6 +52,63 @@ OwnedTensor tensor_of(const FencedBuffer& buffer, DType dtype, const Shape& shap
   return tensor;
 }
 
+// One call of forward with fenced buffers; `workspace` is reused if it has the right size.
+RunResult call_forward(const Experts& experts, const Case& subject, const RunOptions& options,
+                       std::optional<Poison> poison, FencedBuffer& workspace) {
+  RunResult result;
+  const std::int64_t tokens = subject.tokens();
+  const Shape output_shape{tokens, subject.spec.experts.hidden_size};
+  const Shape routing_shape{tokens, subject.spec.router.top_k};
+  const DType dtype = subject.output_dtype();
+  const auto bytes = [](const Shape& shape, DType type) {
+    return static_cast<std::size_t>(shape.elements() * bits(type) / 8);
+  };
+  try {
+    const std::size_t needed = experts.workspace_bytes(tokens);
+    constexpr std::size_t kAbsurd = std::size_t{1} << 34;
+    if (needed > kAbsurd) {
+      result.memory = fmt::format("workspace_bytes({}) is {}", tokens, needed);
+      return result;
+    }
+    const Poison fill = poison.value_or(Poison::nan);
+    if (workspace.size() != needed || !workspace.exists()) {
+      workspace = FencedBuffer(needed, fill);
+    } else if (poison) {
+      workspace.fill(fill);
+    }
+    FencedBuffer output(bytes(output_shape, dtype), fill);
+    FencedBuffer ids(bytes(routing_shape, DType::i32), fill);
+    FencedBuffer weights(bytes(routing_shape, DType::f32), fill);
+    ForwardOutput out{{output.data(), dtype, output_shape, {}}, {}, {}};
+    if (options.report_routing) {
+      out.topk_ids = {ids.data(), DType::i32, routing_shape, {}};
+      out.topk_weights = {weights.data(), DType::f32, routing_shape, {}};
+    }
+    const Unchanged unchanged(subject);
+    experts.forward(subject.input(), out, {workspace.data(), needed});
+    result.memory = unchanged.complaint(subject);
+    const auto fence = [&](const FencedBuffer& buffer, std::string_view name) {
+      if (result.memory.empty() && !buffer.intact()) {
+        result.memory = fmt::format("memory beside {} was written ({} bytes were asked for)", name,
+                                    buffer.size());
+      }
+    };
+    fence(output, "output");
+    fence(ids, "topk_ids");
+    fence(weights, "topk_weights");
+    fence(workspace, "the workspace");
+    workspace.mend();
+    result.output = tensor_of(output, dtype, output_shape);
+    if (options.report_routing) {
+      result.ids = tensor_of(ids, DType::i32, routing_shape);
+      result.weights = tensor_of(weights, DType::f32, routing_shape);
+    }
+  } catch (...) {
+    result.error = describe_exception();
+  }
+  return result;
+}
+
 }  // namespace
 
 struct LoadedCase::Impl {
@@ -60,7 +117,6 @@ struct LoadedCase::Impl {
   std::unique_ptr<Experts> experts;
   std::string error;
   FencedBuffer workspace;
-  bool has_workspace = false;
 };
 
 LoadedCase::LoadedCase(const Backend& backend, const Case& subject, const RunOptions& options)
@@ -80,65 +136,32 @@ LoadedCase::LoadedCase(LoadedCase&&) noexcept = default;
 const Experts* LoadedCase::experts() const { return impl_->experts.get(); }
 
 RunResult LoadedCase::run(std::optional<Poison> poison) {
-  RunResult result;
   if (!impl_->experts) {
+    RunResult result;
     result.error = impl_->error;
     result.threw_at_load = true;
     return result;
   }
-  Case& subject = impl_->subject;
-  const std::int64_t tokens = subject.tokens();
-  const Shape output_shape{tokens, subject.spec.experts.hidden_size};
-  const Shape routing_shape{tokens, subject.spec.router.top_k};
-  const DType dtype = subject.output_dtype();
-  const auto bytes = [](const Shape& shape, DType type) {
-    return static_cast<std::size_t>(shape.elements() * bits(type) / 8);
-  };
+  return call_forward(*impl_->experts, impl_->subject, impl_->options, poison, impl_->workspace);
+}
+
+SharedCase::SharedCase(const Backend& backend, const Case& subject, const RunOptions& options)
+    : options_(options) {
   try {
-    const std::size_t needed = impl_->experts->workspace_bytes(tokens);
-    constexpr std::size_t kAbsurd = std::size_t{1} << 34;
-    if (needed > kAbsurd) {
-      result.memory = fmt::format("workspace_bytes({}) is {}", tokens, needed);
-      return result;
-    }
-    const Poison fill = poison.value_or(Poison::nan);
-    if (!impl_->has_workspace || impl_->workspace.size() != needed) {
-      impl_->workspace = FencedBuffer(needed, fill);
-      impl_->has_workspace = true;
-    } else if (poison) {
-      impl_->workspace.fill(fill);
-    }
-    FencedBuffer output(bytes(output_shape, dtype), fill);
-    FencedBuffer ids(bytes(routing_shape, DType::i32), fill);
-    FencedBuffer weights(bytes(routing_shape, DType::f32), fill);
-    ForwardOutput out{{output.data(), dtype, output_shape, {}}, {}, {}};
-    if (impl_->options.report_routing) {
-      out.topk_ids = {ids.data(), DType::i32, routing_shape, {}};
-      out.topk_weights = {weights.data(), DType::f32, routing_shape, {}};
-    }
-    const Unchanged unchanged(subject);
-    impl_->experts->forward(subject.input(), out, {impl_->workspace.data(), needed});
-    result.memory = unchanged.complaint(subject);
-    const auto fence = [&](const FencedBuffer& buffer, std::string_view name) {
-      if (result.memory.empty() && !buffer.intact()) {
-        result.memory = fmt::format("memory beside {} was written ({} bytes were asked for)", name,
-                                    buffer.size());
-      }
-    };
-    fence(output, "output");
-    fence(ids, "topk_ids");
-    fence(weights, "topk_weights");
-    fence(impl_->workspace, "the workspace");
-    impl_->workspace.mend();
-    result.output = tensor_of(output, dtype, output_shape);
-    if (impl_->options.report_routing) {
-      result.ids = tensor_of(ids, DType::i32, routing_shape);
-      result.weights = tensor_of(weights, DType::f32, routing_shape);
-    }
+    experts_ = backend.load(subject.spec, subject.weights(), options.load);
   } catch (...) {
-    result.error = describe_exception();
+    error_ = describe_exception();
   }
-  return result;
+}
+
+RunResult SharedCase::run(const Case& tokens) const {
+  if (!experts_) {
+    RunResult result;
+    result.error = error_;
+    result.threw_at_load = true;
+    return result;
+  }
+  return run_loaded(*experts_, tokens, options_);
 }
 
 RunResult LoadedCase::run_rows(std::int64_t first, std::int64_t end) {
@@ -148,6 +171,11 @@ RunResult LoadedCase::run_rows(std::int64_t first, std::int64_t end) {
   RunResult result = run(Poison::nan);
   impl_->subject = std::move(whole);
   return result;
+}
+
+RunResult run_loaded(const Experts& experts, const Case& subject, const RunOptions& options) {
+  FencedBuffer workspace;
+  return call_forward(experts, subject, options, options.poison, workspace);
 }
 
 RunResult run_case(const Backend& backend, const Case& subject, const RunOptions& options) {

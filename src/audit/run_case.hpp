@@ -47,6 +47,20 @@ class LoadedCase {
   std::unique_ptr<Impl> impl_;
 };
 
+// One loaded layer that several threads call, each with buffers of its own.
+class SharedCase {
+ public:
+  SharedCase(const Backend& backend, const Case& subject, const RunOptions& options);
+  RunResult run(const Case& tokens) const;
+
+ private:
+  RunOptions options_;
+  std::unique_ptr<Experts> experts_;
+  std::string error_;
+};
+
+RunResult run_loaded(const Experts& experts, const Case& subject, const RunOptions& options);
+
 RunResult run_case(const Backend& backend, const Case& subject, const RunOptions& options = {});
 
 // The case with tokens [first, end) only.

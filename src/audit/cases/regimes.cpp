@@ -94,15 +94,23 @@ std::optional<Case> make_sparse(const Backend& backend, std::uint64_t seed) {
 }
 
 std::optional<Case> make_all_negative(const Backend& backend, std::uint64_t seed) {
-  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
-    return ordinary(
-        b, s, "all-negative logits",
-        [](Draw& d, std::int64_t token, std::int64_t, std::int64_t) {
-          // Half the tokens beyond -17, where the tanh form of sigmoid is zero.
-          return token % 2 == 0 ? d.real(-12.0, -3.0) : d.real(-40.0, -18.0);
-        },
-        plan, draw);
-  });
+  Draw draw(seed);
+  MoeSpec base = neutral_spec(draw_sizes(draw));
+  // Each score function in turn: far below zero they lose their digits in different ways.
+  base.router.score_func = static_cast<ScoreFunc>(seed % 3);
+  if (!accepts(backend, base)) base.router.score_func = ScoreFunc::softmax;
+  Case subject;
+  subject.regime = "all-negative logits";
+  subject.seed = seed;
+  subject.spec = draw_spec(backend, base, draw, std::array<std::string_view, 1>{"router_bias"});
+  draw_tensors(subject, {draw.integer(3, 12), draw_hidden_dtype(draw), DType::f32, Values::random},
+               draw);
+  draw_logits(subject, DType::f32, draw,
+              [](Draw& d, std::int64_t token, std::int64_t, std::int64_t) {
+                // Half the tokens beyond -17, where the tanh form of sigmoid is zero.
+                return token % 2 == 0 ? d.real(-12.0, -3.0) : d.real(-40.0, -18.0);
+              });
+  return subject;
 }
 
 std::optional<Case> make_large_bias(const Backend& backend, std::uint64_t seed) {
@@ -264,7 +272,7 @@ constexpr std::array kRegimes{
     Regime{"random", "every claimed field that fits, all at once", "ABCDEFGHIJKLMNOPQ", false,
            make_random},
     Regime{"sparse", "a third of the fields", "ABCDEFGHIJNQ", false, make_sparse},
-    Regime{"all-negative", "every logit negative, half of them below -17", "C", false,
+    Regime{"all-negative", "every logit negative, half of them below -17", "CD", false,
            make_all_negative},
     Regime{"large-bias", "biases around 12", "C", false, make_large_bias},
     Regime{"narrow-bias", "biases in [6.8, 7.06]", "D", false, make_narrow_bias},

@@ -57,6 +57,9 @@ struct Mutant {
 // Every mutant, by class.
 const std::vector<Mutant>& mutant_list();
 
+// The field that a mutant loses or distorts; empty when it is about none.
+std::string_view field_of_mutant(std::string_view name);
+
 MakeFault drop_fault(std::string_view field);
 MakeFault double_fault(std::string_view field);
 

@@ -120,6 +120,10 @@ void add_padding(std::vector<Mutant>& list) {
           }
         });
       }));
+  add("output-zero", "every output were zero", "flashinfer#3547, aiter#3538",
+      on_forward([](Call& call) {
+        edit_output(call, [](std::span<float> out) { std::fill(out.begin(), out.end(), 0.0f); });
+      }));
   add("output-overrun", "a tile were written past the end of the output", "vllm#39645",
       on_forward([](Call& call) {
         call.forward();

@@ -1,0 +1,126 @@
+// audit(): runs the checks and turns what they find into a report.
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "audit/checks/check.hpp"
+#include "audit/diagnose/diagnose.hpp"
+#include "audit/session.hpp"
+#include "base/fail.hpp"
+
+namespace sluice {
+namespace auditing {
+namespace {
+
+bool is_class(std::string_view suite) {
+  return suite.size() == 1 && suite[0] >= 'A' && suite[0] <= 'Q';
+}
+
+constexpr int kQuickRounds = 3;
+constexpr int kFullRounds = 16;
+constexpr int kClassRounds = 8;
+
+int rounds_of(const AuditOptions& options) {
+  if (options.rounds > 0) return options.rounds;
+  if (is_class(options.suite)) return kClassRounds;
+  return options.suite == "full" ? kFullRounds : kQuickRounds;
+}
+
+}  // namespace
+
+void check_options(const AuditOptions& options) {
+  if (options.suite == "quick" || options.suite == "full" || is_class(options.suite)) return;
+  fail(ErrorKind::user, "no suite is named \"{}\"; there are quick, full, and the classes A … Q",
+       options.suite);
+}
+
+AuditReport run_session(const Backend& backend, const AuditOptions& options, CaseBank& bank,
+                        bool first_only) {
+  const auto start = std::chrono::steady_clock::now();
+  AuditReport report;
+  report.backend = backend.name();
+  report.suite = options.suite;
+  report.seed = options.seed;
+  report.checks.reserve(checks().size());
+
+  Context context{backend,    options, {}, bank,   rounds_of(options), options.suite == "full",
+                  first_only, {},      {}, nullptr};
+  context.run.load = options.load;
+  context.run.report_routing = options.allowances.reports_routing;
+  for (const Check& check : checks()) {
+    if (is_class(options.suite) && check.classes.find(options.suite[0]) == std::string_view::npos) {
+      continue;
+    }
+    if (context.done()) break;
+    if (options.progress) options.progress(check.name);
+    CheckReport& row = report.checks.emplace_back();
+    row.name = check.name;
+    row.meaning = check.meaning;
+    context.report = &row;
+    check.run(context);
+    if (row.verdict == Verdict::not_applicable && row.cases > 0) row.verdict = Verdict::pass;
+  }
+  report.fields = std::move(context.fields);
+  const Diagnosis diagnosis(backend, options, context.run, context.compare_options());
+  for (const Finding& finding : context.findings) {
+    report.failures.push_back(diagnosis.explain(finding));
+  }
+  mark_fields(report);
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report;
+}
+
+AuditOptions with_executor(AuditOptions options) {
+  if (!options.load.executor) options.load.executor = make_executor();
+  return options;
+}
+
+}  // namespace auditing
+
+std::string_view to_string(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::pass:
+      return "pass";
+    case Verdict::fail:
+      return "FAIL";
+    case Verdict::not_claimed:
+      return "not claimed";
+    case Verdict::not_applicable:
+      break;
+  }
+  return "-";
+}
+
+std::string_view to_string(Stage stage) {
+  switch (stage) {
+    case Stage::load:
+      return "load";
+    case Stage::ids:
+      return "ids";
+    case Stage::weights:
+      return "weights";
+    case Stage::expert:
+      return "expert";
+    case Stage::combine:
+      return "combine";
+    case Stage::memory:
+      return "memory";
+    case Stage::repeat:
+      return "repeat";
+    case Stage::none:
+      break;
+  }
+  return "none";
+}
+
+AuditReport audit(const Backend& backend, const AuditOptions& given) {
+  auditing::check_options(given);
+  if (const auto reason = backend.unavailable()) {
+    fail(ErrorKind::unsupported, "backend {} is not available here: {}", backend.name(), *reason);
+  }
+  const AuditOptions options = auditing::with_executor(given);
+  auditing::CaseBank bank(backend, {options.allowances.slot_outputs_rounded});
+  return auditing::run_session(backend, options, bank, false);
+}
+
+}  // namespace sluice

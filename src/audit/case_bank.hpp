@@ -1,0 +1,39 @@
+// Cases with their oracles, made once: audits of many mutants of one backend share them.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "audit/cases/regime.hpp"
+#include "audit/oracle/layer.hpp"
+
+namespace sluice::auditing {
+
+struct Prepared {
+  explicit Prepared(Case made, const OracleOptions& options)
+      : subject(std::move(made)), oracle(subject, options) {}
+  Case subject;
+  Oracle oracle;  // refers to subject
+};
+using PreparedPtr = std::shared_ptr<const Prepared>;
+
+class CaseBank {
+ public:
+  // Cases are drawn for what `backend` claims and supports.
+  CaseBank(const Backend& backend, const OracleOptions& options)
+      : backend_(backend), options_(options) {}
+
+  // Null where the regime has nothing to draw.
+  PreparedPtr of(const Regime& regime, std::uint64_t seed);
+  PreparedPtr of(const std::string& key, const std::function<Case()>& make);
+  const Backend& backend() const { return backend_; }
+
+ private:
+  const Backend& backend_;
+  OracleOptions options_;
+  std::map<std::string, PreparedPtr, std::less<>> cases_;
+};
+
+}  // namespace sluice::auditing

@@ -1,0 +1,113 @@
+// Q: what is not claimed is refused by name before anything is packed; what is claimed is accepted.
+#include <fmt/format.h>
+
+#include "audit/cases/draw_spec.hpp"
+#include "audit/cases/draw_tensors.hpp"
+#include "audit/checks/check.hpp"
+
+namespace sluice::auditing {
+namespace {
+
+constexpr Sizes kShapes[] = {{8, 3, 40, 48}, {8, 1, 40, 48}, {12, 2, 128, 128}};
+
+// Any valid spec with the field not neutral and all others neutral, or as near as it gets.
+std::optional<MoeSpec> with_field_alone(const Field& field, std::uint64_t seed,
+                                        const Sizes& sizes) {
+  MoeSpec spec = neutral_spec(sizes);
+  if (!field.perturb(spec, seed) || field.is_neutral(spec)) return std::nullopt;
+  try {
+    validate(spec);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+  return spec;
+}
+
+FieldReport& row_of(Context& context, const Field& field) {
+  for (FieldReport& row : context.fields) {
+    if (row.field == field.name) return row;
+  }
+  FieldReport& row = context.fields.emplace_back();
+  row.field = field.name;
+  return row;
+}
+
+// The layer must throw Error(unsupported) that names the field.
+std::string why_not_refused(const Backend& backend, const MoeSpec& spec, const Field& field) {
+  const Support support = negotiate(backend, spec);
+  for (const Refusal& refusal : support.refusals) {
+    if (refusal.field == field.name) return {};
+  }
+  return support.ok() ? "it was accepted"
+                      : fmt::format("it was refused, but for {}", support.refusals.front().field);
+}
+
+// A claimed field for which no value at all is accepted is no claim.
+std::string why_never_accepted(const Backend& backend, const Field& field, std::uint64_t seed) {
+  std::string reason;
+  for (const Sizes& sizes : kShapes) {
+    for (std::uint64_t i = 0; i < 6; ++i) {
+      const auto spec = with_field_alone(field, seed + i, sizes);
+      if (!spec || !widths_fit_format(*spec)) continue;
+      const Support support = negotiate(backend, *spec);
+      if (support.ok()) return {};
+      // Claimed, and yet another field that is not claimed stands in the way: not this one's fault.
+      const bool own = std::any_of(support.refusals.begin(), support.refusals.end(),
+                                   [&](const Refusal& r) { return r.field == field.name; });
+      if (!own) return {};
+      if (reason.empty()) {
+        reason = fmt::format("{} {}", field.value(*spec), support.refusals.front().reason);
+      }
+    }
+  }
+  return reason;
+}
+
+}  // namespace
+
+void check_refusals(Context& context) {
+  const FieldSet claims = context.backend.claims();
+  for (const Field& field : fields()) {
+    if (context.done()) return;
+    FieldReport& row = row_of(context, field);
+    row.claimed = claims.contains(field.name);
+    if (field.kind == FieldKind::size) {
+      // Sizes have no neutral value: every backend must honour them.
+      if (!row.claimed) {
+        row.refused = Verdict::fail;
+        context.complain(nullptr, Stage::load,
+                         fmt::format("{} is not claimed; no layer exists without it", field.name),
+                         'Q', field.name);
+      }
+      continue;
+    }
+    ++context.report->cases;
+    if (row.claimed) {
+      const std::string reason = why_never_accepted(context.backend, field, context.options.seed);
+      if (reason.empty()) continue;
+      row.refused = Verdict::fail;
+      context.complain(nullptr, Stage::load,
+                       fmt::format("{} is claimed and every value but the neutral one is refused: "
+                                   "{}",
+                                   field.name, reason),
+                       'Q', field.name);
+      continue;
+    }
+    for (const Sizes& sizes : kShapes) {
+      const auto spec = with_field_alone(field, context.options.seed, sizes);
+      if (!spec) continue;
+      const std::string wrong = why_not_refused(context.backend, *spec, field);
+      row.refused = wrong.empty() ? Verdict::pass : Verdict::fail;
+      row.values = {field.value(*spec)};
+      if (!wrong.empty()) {
+        context.complain(nullptr, Stage::load,
+                         fmt::format("{} = {} is not claimed; it must be refused by name, but {}",
+                                     field.name, field.value(*spec), wrong),
+                         'Q', field.name);
+      }
+      break;
+    }
+  }
+}
+
+}  // namespace sluice::auditing

@@ -1,0 +1,180 @@
+// Numbers of tokens from none to many, and sizes that 32 bits cannot hold.
+#include <fmt/format.h>
+
+#include <sys/mman.h>
+
+#include "audit/cases/draw_spec.hpp"
+#include "audit/checks/check.hpp"
+#include "base/aligned_buffer.hpp"
+
+namespace sluice::auditing {
+namespace {
+
+// A case of the "random" regime whose tokens are those of `make`.
+PreparedPtr usual(Context& context, int round, std::int64_t tokens) {
+  const std::string key = fmt::format("usual#{}#{}", context.seed(round), tokens);
+  return context.bank.of(key, [&] {
+    Draw draw(context.seed(round) * 977 + 5);
+    const MoeSpec spec =
+        draw_spec(context.bank.backend(), neutral_spec({8, round % 2 == 0 ? 2 : 1, 40, 16}), draw);
+    return plain_case(spec, context.seed(round), tokens);
+  });
+}
+
+}  // namespace
+
+void check_zero_tokens(Context& context) {
+  for (int round = 0; round < 2; ++round) {
+    if (context.done()) return;
+    const PreparedPtr prepared = usual(context, round, 0);
+    ++context.report->cases;
+    if (!context.judge(prepared)) return;
+    // Buffers of no tokens may have no address.
+    try {
+      const Case& subject = prepared->subject;
+      const auto experts = context.backend.load(subject.spec, subject.weights(), context.run.load);
+      if (experts->workspace_bytes(0) > (std::size_t{1} << 34)) {
+        return context.complain(
+            prepared, Stage::memory,
+            fmt::format("workspace_bytes(0) is {}", experts->workspace_bytes(0)), 'K');
+      }
+      ForwardInput input = subject.input();
+      input.hidden_states.data = input.router_logits.data = nullptr;
+      const ForwardOutput output{
+          {nullptr, subject.output_dtype(), {0, subject.spec.experts.hidden_size}, {}}, {}, {}};
+      AlignedBuffer workspace(experts->workspace_bytes(0) + kWorkspaceAlignment);
+      experts->forward(input, output, {workspace.data(), experts->workspace_bytes(0)});
+    } catch (const std::exception& error) {
+      return context.complain(
+          prepared, Stage::load,
+          fmt::format("zero tokens, whose buffers have no address, threw: {}", error.what()), 'K');
+    }
+  }
+}
+
+void check_token_counts(Context& context) {
+  constexpr std::int64_t kMost = 300;
+  for (int round = 0; round < (context.slow ? 3 : 1); ++round) {
+    const PreparedPtr prepared = usual(context, round, kMost);
+    LoadedCase loaded(context.backend, prepared->subject, context.run);
+    std::vector<std::int64_t> counts{1, 2, 3, 100, 200, kMost};
+    for (std::int64_t power = 8; power <= 256; power *= 2) {
+      for (std::int64_t count = power - 1; count <= power + 1; ++count) counts.push_back(count);
+    }
+    CompareOptions how = context.compare_options();
+    how.part = true;
+    for (const std::int64_t count : counts) {
+      if (context.done()) return;
+      if (!context.judge(prepared, loaded.run_rows(0, count), how)) {
+        Finding& finding = context.findings.back();
+        finding.comparison.message =
+            fmt::format("with {} tokens: {}", count, finding.comparison.message);
+        // The prepared case has more tokens than the failing call: give diagnosis that call.
+        finding.prepared =
+            std::make_shared<Prepared>(rows_of(prepared->subject, 0, count), OracleOptions{});
+        break;
+      }
+    }
+  }
+}
+
+namespace {
+
+// Workspace for many tokens: never less than for fewer, and not wrapped around.
+void check_workspace(Context& context, const PreparedPtr& prepared) {
+  const LoadedCase loaded(context.backend, prepared->subject, context.run);
+  if (loaded.experts() == nullptr) return;
+  std::size_t before = 0;
+  std::int64_t tokens_before = 0;
+  for (int power = 0; power <= 33; ++power) {
+    const std::int64_t tokens = std::int64_t{1} << power;
+    std::size_t bytes = 0;
+    try {
+      bytes = loaded.experts()->workspace_bytes(tokens);
+    } catch (const std::exception&) {
+      return;  // a stated limit is an answer
+    }
+    if (bytes < before) {
+      return context.complain(prepared, Stage::memory,
+                              fmt::format("workspace_bytes({}) is {}, less than the {} for {} "
+                                          "tokens: the size overflowed",
+                                          tokens, bytes, before, tokens_before),
+                              'L');
+    }
+    before = bytes;
+    tokens_before = tokens;
+  }
+}
+
+// Address space without memory: only what is touched becomes real.
+class Reservation {
+ public:
+  explicit Reservation(std::size_t bytes) : bytes_(bytes) {
+    void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    base_ = at == MAP_FAILED ? nullptr : static_cast<std::byte*>(at);
+  }
+  ~Reservation() {
+    if (base_ != nullptr) munmap(base_, bytes_);
+  }
+  Reservation(const Reservation&) = delete;
+  Reservation& operator=(const Reservation&) = delete;
+  std::byte* base() const { return base_; }
+
+ private:
+  std::size_t bytes_;
+  std::byte* base_ = nullptr;
+};
+
+// The experts' matrices lie 3 GiB apart, so that no 32-bit distance reaches from one to the next.
+void check_distant_experts(Context& context, const PreparedPtr& prepared) {
+  constexpr std::size_t kApart = std::size_t{3} << 30;
+  const Case& subject = prepared->subject;
+  MoeWeights weights = subject.weights();
+  const std::size_t experts = weights.down_proj.size();
+  const Reservation space(kApart * (experts + 1));
+  if (space.base() == nullptr) return;  // no such address space here: nothing can be said
+  const auto move = [&](ExpertMatrices& matrices, std::size_t shift) {
+    for (std::size_t e = 0; e < matrices.size(); ++e) {
+      TensorView& matrix = matrices[e];
+      std::byte* to = space.base() + e * kApart + shift;
+      std::memcpy(to, matrix.data,
+                  static_cast<std::size_t>(matrix.shape.elements() * bits(matrix.dtype) / 8));
+      matrix.data = to;
+    }
+  };
+  move(weights.gate_up_proj, 0);
+  move(weights.down_proj, std::size_t{1} << 30);
+  RunResult result;
+  try {
+    const auto loaded = context.backend.load(subject.spec, weights, context.run.load);
+    result = run_loaded(*loaded, subject, context.run);
+  } catch (const std::exception& error) {
+    result.error = error.what();
+    result.threw_at_load = true;
+  }
+  if (!context.judge(prepared, result, context.compare_options())) {
+    Finding& finding = context.findings.back();
+    finding.exactness = false;  // only at this distance
+    finding.bug_class = 'L';
+    finding.comparison.message = "with expert matrices 3 GiB apart: " + finding.comparison.message;
+  }
+}
+
+}  // namespace
+
+void check_addresses(Context& context) {
+  const PreparedPtr prepared = usual(context, 0, 9);
+  ++context.report->cases;
+  check_workspace(context, prepared);
+  if (!context.done()) check_distant_experts(context, prepared);
+  // More rows than 16 bits, or a grid's second dimension, can count.
+  for (const Regime& regime : regimes()) {
+    if (regime.name != "many-tokens" || context.done()) continue;
+    if (const PreparedPtr many = context.bank.of(regime, context.options.seed)) {
+      context.judge(many);
+    }
+  }
+}
+
+}  // namespace sluice::auditing

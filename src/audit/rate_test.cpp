@@ -1,0 +1,200 @@
+#include "audit/rate_test.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include <sluice/audit.hpp>
+
+#include "audit/cases/draw_routing.hpp"
+#include "audit/cases/draw_tensors.hpp"
+#include "audit/compare.hpp"
+#include "audit/edit_case.hpp"
+#include "audit/faults/edit_weights.hpp"
+#include "audit/session.hpp"
+
+namespace sluice {
+namespace auditing {
+namespace {
+
+// One call of the test, and what its baseline says.
+struct TestCall {
+  Case subject;
+  std::vector<float> expected;
+  std::unique_ptr<Oracle> oracle;  // only for our own comparator
+};
+
+OwnedTensor normals(Draw& draw, DType dtype, const Shape& shape, double deviation) {
+  OwnedTensor tensor(dtype, shape);
+  for (std::int64_t i = 0; i < tensor.elements(); ++i) {
+    tensor.set(i, static_cast<float>(deviation * normal(draw)));
+  }
+  return tensor;
+}
+
+Case draw_case(const TestDescription& test, std::int64_t tokens) {
+  Draw draw(test.seed + static_cast<std::uint64_t>(tokens));
+  Case subject;
+  subject.regime = test.name;
+  subject.seed = test.seed;
+  subject.spec = test.spec;
+  const MoeSpec& spec = test.spec;
+  const std::int64_t hidden = spec.experts.hidden_size;
+  const std::int64_t experts = local_expert_count(spec);
+  const std::int64_t width = local_width(spec);
+  const std::int64_t rows = is_gated(spec.experts.activation) ? 2 * width : width;
+  auto& t = subject.tensors;
+  t["hidden_states"] = normals(draw, DType::bf16, {tokens, hidden}, test.scales.hidden);
+  const auto values = [&](std::int64_t count, double deviation) {
+    std::vector<float> list(static_cast<std::size_t>(count));
+    for (float& value : list) value = static_cast<float>(deviation * normal(draw));
+    return list;
+  };
+  store_matrices(subject, "gate_up_proj", values(experts * rows * hidden, test.scales.gate_up),
+                 experts, rows, hidden);
+  store_matrices(subject, "down_proj", values(experts * hidden * width, test.scales.down), experts,
+                 hidden, width);
+  if (const std::int64_t shared = local_shared_width(spec); shared > 0) {
+    const std::int64_t shared_rows = is_gated(spec.experts.activation) ? 2 * shared : shared;
+    t["shared.gate_up_proj"] =
+        normals(draw, DType::bf16, {shared_rows, hidden}, test.scales.gate_up);
+    t["shared.down_proj"] = normals(draw, DType::bf16, {hidden, shared}, test.scales.down);
+  }
+  const auto bias = [&](bool wanted, const char* name, const Shape& shape) {
+    if (wanted) t[name] = normals(draw, DType::f32, shape, test.scales.bias);
+  };
+  bias(spec.router.router_bias, "router_bias", {spec.router.num_experts});
+  bias(spec.router.e_score_correction_bias, "e_score_correction_bias", {spec.router.num_experts});
+  bias(spec.experts.gate_up_bias, "gate_up_bias", {experts, rows});
+  bias(spec.experts.down_bias, "down_bias", {experts, hidden});
+  bias(spec.layer.shared_expert_gate, "shared_expert_gate", {hidden});
+  t["router_logits"] =
+      normals(draw, DType::f32, {tokens, spec.router.num_experts}, test.scales.logits);
+  return subject;
+}
+
+// The baseline runs on the reference, with the tensors that its own spec knows.
+std::vector<float> run_baseline(const TestDescription& test, const Case& subject,
+                                const RunOptions& run) {
+  const MoeWeights weights = subject.weights();
+  Load load{subject.spec, weights, {}};
+  load.spec = test.baseline;
+  fit_weights(load, test.spec);
+  const RunResult result = run_case(backend("reference"), from_load(subject, load), run);
+  if (!result.error.empty())
+    throw Error(ErrorKind::user, "the baseline cannot run: " + result.error);
+  return to_floats(result.output.view());
+}
+
+Judgement judge_run(const TestDescription& test, const TestCall& call, const RunResult& result) {
+  if (!result.error.empty()) return {false, "it threw: " + result.error};
+  if (test.comparator.kind == ComparatorKind::bound) {
+    const Comparison comparison = compare(call.subject, *call.oracle, result);
+    return {comparison.ok(), comparison.ok() ? fmt::format("{:.3f} of the bound", comparison.use)
+                                             : fmt::format("{}: {}", to_string(comparison.stage),
+                                                           comparison.message)};
+  }
+  return judge(test.comparator, to_floats(result.output.view()), call.expected);
+}
+
+// The first call that the comparator rejects, else the last one's evidence.
+Judgement judge_backend(const TestDescription& test, const std::vector<TestCall>& calls,
+                        const Backend& backend, const RunOptions& run) {
+  Judgement last{true, "no call"};
+  for (const TestCall& call : calls) {
+    last = judge_run(test, call, run_case(backend, call.subject, run));
+    if (!last.passes) return last;
+  }
+  return last;
+}
+
+}  // namespace
+
+Judgement judge(const Comparator& comparator, const std::vector<float>& got,
+                const std::vector<float>& expected) {
+  const std::size_t count = expected.size();
+  if (count == 0) return {true, "nothing to compare"};
+  switch (comparator.kind) {
+    case ComparatorKind::allclose: {
+      std::size_t close = 0;
+      for (std::size_t i = 0; i < count; ++i) {
+        const double gap = std::fabs(static_cast<double>(got[i]) - expected[i]);
+        close += gap <= comparator.atol + comparator.rtol * std::fabs(expected[i]) ? 1 : 0;
+      }
+      const double share = static_cast<double>(close) / static_cast<double>(count);
+      const bool all = comparator.fraction >= 1.0;
+      return {all ? close == count : share > comparator.fraction,
+              fmt::format("{:.2f} % of elements close, {:.2f} % asked", 100.0 * share,
+                          100.0 * comparator.fraction)};
+    }
+    case ComparatorKind::cosine: {
+      double dot = 0.0, a = 0.0, b = 0.0;
+      for (std::size_t i = 0; i < count; ++i) {
+        dot += static_cast<double>(got[i]) * expected[i];
+        a += static_cast<double>(got[i]) * got[i];
+        b += static_cast<double>(expected[i]) * expected[i];
+      }
+      const double cosine = dot / std::sqrt(a * b);
+      return {cosine >= comparator.least,
+              fmt::format("cosine {:.5f}, {:.5f} asked", cosine, comparator.least)};
+    }
+    case ComparatorKind::max_error: {
+      double worst = 0.0;
+      for (std::size_t i = 0; i < count; ++i) {
+        const double gap = std::fabs(static_cast<double>(got[i]) - expected[i]);
+        if (!(gap <= worst)) worst = gap;
+      }
+      return {worst <= comparator.most,
+              fmt::format("largest error {:.4g}, {:.4g} allowed", worst, comparator.most)};
+    }
+    case ComparatorKind::bound:
+      break;
+  }
+  return {false, "no such comparator"};
+}
+
+}  // namespace auditing
+
+int TestRating::killed() const {
+  return static_cast<int>(
+      std::count_if(mutants.begin(), mutants.end(), [](const RatedMutant& m) { return m.killed; }));
+}
+
+TestRating rate_test(const std::string& json_text) {
+  using namespace auditing;
+  const TestDescription test = parse_test(json_text);
+  RunOptions run;
+  run.load.executor = make_executor();
+  run.poison = Poison::zero;  // what an allocator usually returns
+  std::vector<TestCall> calls;
+  for (const std::int64_t tokens : test.tokens) {
+    TestCall call{draw_case(test, tokens), {}, nullptr};
+    call.expected = run_baseline(test, call.subject, run);
+    calls.push_back(std::move(call));
+  }
+  if (test.comparator.kind == ComparatorKind::bound) {
+    for (TestCall& call : calls) call.oracle = std::make_unique<Oracle>(call.subject);
+  }
+  const Backend& correct = *choose_backend(test.spec).backend;
+  TestRating rating;
+  rating.test = test.name;
+  rating.source = test.source;
+  const Judgement right = judge_backend(test, calls, correct, run);
+  rating.correct_passes = right.passes;
+  rating.correct_evidence = right.evidence;
+  for (const Mutant& mutant : mutant_list()) {
+    const auto faulty = decorate(correct, mutant);
+    if (!negotiate(*faulty, test.spec).ok()) {
+      rating.mutants.push_back(
+          {std::string(mutant.info.name), mutant.info.bug_class, true, "it refused the layer"});
+      continue;
+    }
+    const Judgement verdict = judge_backend(test, calls, *faulty, run);
+    rating.mutants.push_back(
+        {std::string(mutant.info.name), mutant.info.bug_class, !verdict.passes, verdict.evidence});
+  }
+  return rating;
+}
+
+}  // namespace sluice

@@ -1,0 +1,88 @@
+// docs/audit-schema.json is the contract of what is written here.
+#include <nlohmann/json.hpp>
+
+#include <sluice/audit.hpp>
+
+namespace sluice {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int kSchemaVersion = 1;
+
+Json field_json(const FieldReport& row) {
+  return {{"field", row.field},          {"claimed", row.claimed},
+          {"live", to_string(row.live)}, {"exact", to_string(row.exact)},
+          {"once", to_string(row.once)}, {"refused", to_string(row.refused)},
+          {"values", row.values}};
+}
+
+// JSON has no infinity: a bound that was overrun without end is null.
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(); }
+
+Json failure_json(const AuditFailure& failure) {
+  Json json{{"check", failure.check},
+            {"field", failure.field},
+            {"class", std::string(1, failure.bug_class)},
+            {"stage", to_string(failure.stage)},
+            {"regime", failure.regime},
+            {"seed", failure.seed},
+            {"message", failure.message},
+            {"looks_like", failure.looks_like},
+            {"matched", failure.matched},
+            {"tokens", failure.tokens},
+            {"spec", failure.spec_json.empty() ? Json() : Json::parse(failure.spec_json)},
+            {"replay_files", failure.replay_files},
+            {"replay_command", failure.replay_command}};
+  return json;
+}
+
+}  // namespace
+
+std::string audit_json(const AuditReport& report) {
+  Json fields = Json::array();
+  for (const FieldReport& row : report.fields) fields.push_back(field_json(row));
+  Json checks = Json::array();
+  for (const CheckReport& check : report.checks) {
+    checks.push_back({{"name", check.name},
+                      {"meaning", check.meaning},
+                      {"verdict", to_string(check.verdict)},
+                      {"cases", check.cases},
+                      {"worst_use", number(check.worst_use)}});
+  }
+  Json failures = Json::array();
+  for (const AuditFailure& failure : report.failures) failures.push_back(failure_json(failure));
+  const Json json{{"schema", kSchemaVersion},
+                  {"backend", report.backend},
+                  {"suite", report.suite},
+                  {"seed", report.seed},
+                  {"ok", report.ok()},
+                  {"seconds", report.seconds},
+                  {"fields", std::move(fields)},
+                  {"checks", std::move(checks)},
+                  {"failures", std::move(failures)}};
+  return json.dump(2) + "\n";
+}
+
+std::string mutation_json(const MutationScore& score) {
+  Json rows = Json::array();
+  for (const MutantVerdict& row : score.mutants) {
+    rows.push_back({{"name", row.mutant.name},
+                    {"class", std::string(1, row.mutant.bug_class)},
+                    {"meaning", row.mutant.meaning},
+                    {"cases", row.mutant.cases},
+                    {"applicable", row.applicable},
+                    {"killed", row.killed},
+                    {"killed_by", row.killed_by},
+                    {"field", row.field},
+                    {"looks_like", row.looks_like}});
+  }
+  const Json json{{"schema", kSchemaVersion},
+                  {"backend", score.backend},
+                  {"applicable", score.applicable()},
+                  {"killed", score.killed()},
+                  {"mutants", std::move(rows)}};
+  return json.dump(2) + "\n";
+}
+
+}  // namespace sluice

@@ -1,0 +1,118 @@
+// The table that a maintainer would paste into a pull request.
+#include <fmt/format.h>
+
+#include <sluice/audit.hpp>
+
+namespace sluice {
+namespace {
+
+std::string wrapped(const std::string& text, std::size_t width, const std::string& indent) {
+  std::string out;
+  std::size_t column = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t end = text.find(' ', at);
+    if (end == std::string::npos) end = text.size();
+    const std::size_t word = end - at;
+    if (column > 0 && column + 1 + word > width) {
+      out += "\n" + indent;
+      column = 0;
+    } else if (column > 0) {
+      out += ' ';
+      ++column;
+    }
+    out += text.substr(at, word);
+    column += word;
+    at = end + 1;
+  }
+  return out;
+}
+
+std::string field_table(const AuditReport& report) {
+  std::string out = "| field | live | exact | once | values |\n|---|---|---|---|---|\n";
+  std::string unclaimed;
+  for (const FieldReport& row : report.fields) {
+    if (!row.claimed && row.refused != Verdict::fail) {
+      unclaimed += (unclaimed.empty() ? "" : ", ") + row.field;
+      continue;
+    }
+    if (row.values.empty() && row.ok()) continue;  // sizes: covered by every case
+    std::string values;
+    for (std::size_t i = 0; i < row.values.size() && i < 3; ++i) {
+      const std::string& value = row.values[i];
+      if (values.find(value) != std::string::npos) continue;
+      values +=
+          (values.empty() ? "" : ", ") + (value.size() > 24 ? value.substr(0, 21) + "…" : value);
+    }
+    const Verdict exact = row.refused == Verdict::fail ? Verdict::fail : row.exact;
+    out += fmt::format("| {} | {} | {} | {} | {} |\n", row.field, to_string(row.live),
+                       to_string(exact), to_string(row.once), values);
+  }
+  if (!unclaimed.empty()) out += "\nNot claimed, and refused by name: " + unclaimed + "\n";
+  return out;
+}
+
+std::string failure_text(const AuditFailure& failure, std::size_t number) {
+  std::string out = fmt::format("{}. {}", number, failure.check);
+  if (!failure.field.empty()) out += fmt::format(" · {}", failure.field);
+  out += fmt::format(" · class {} · stage {}", failure.bug_class, to_string(failure.stage));
+  if (!failure.regime.empty()) out += fmt::format(" · {} (seed {})", failure.regime, failure.seed);
+  out += "\n   ";
+  if (!failure.looks_like.empty()) {
+    out +=
+        wrapped(fmt::format("{} ({})", failure.looks_like, failure.matched), 96, "   ") + "\n   ";
+  }
+  out += wrapped(failure.message, 96, "   ") + "\n";
+  if (!failure.replay_command.empty()) out += "   replay: " + failure.replay_command + "\n";
+  return out;
+}
+
+}  // namespace
+
+std::string audit_text(const AuditReport& report) {
+  std::string out = fmt::format("Audit of backend {} · suite {} · seed {} · {:.1f} s\n\n",
+                                report.backend, report.suite, report.seed, report.seconds);
+  if (!report.fields.empty()) out += field_table(report) + "\n";
+  out +=
+      "| check | verdict | cases | worst use of the bound | what it proves "
+      "|\n|---|---|---|---|---|\n";
+  for (const CheckReport& check : report.checks) {
+    out += fmt::format("| {} | {} | {} | {:.3f} | {} |\n", check.name, to_string(check.verdict),
+                       check.cases, check.worst_use, check.meaning);
+  }
+  if (report.ok()) return out + "\nPASS: no parameter lost.\n";
+  out += fmt::format("\nFAIL: {} finding{}\n\n", report.failures.size(),
+                     report.failures.size() == 1 ? "" : "s");
+  for (std::size_t i = 0; i < report.failures.size(); ++i) {
+    out += failure_text(report.failures[i], i + 1);
+  }
+  return out;
+}
+
+std::string mutation_text(const MutationScore& score) {
+  std::string out =
+      "| class | mutant | killed by | named | behaves as if … |\n|---|---|---|---|---|\n";
+  for (const MutantVerdict& row : score.mutants) {
+    const std::string verdict = !row.applicable ? "(not applicable)"
+                                : row.killed    ? row.killed_by
+                                                : "SURVIVED";
+    out += fmt::format("| {} | {} | {} | {} | {} |\n", row.mutant.bug_class, row.mutant.name,
+                       verdict, row.field.empty() ? "-" : row.field, row.mutant.meaning);
+  }
+  return out + fmt::format("\nMutation score on {}: {} of {} killed\n", score.backend,
+                           score.killed(), score.applicable());
+}
+
+std::string rating_text(const TestRating& rating) {
+  std::string out =
+      fmt::format("{}\n{}\n\n| class | mutant | verdict | evidence |\n|---|---|---|---|\n",
+                  rating.test, rating.source);
+  for (const RatedMutant& row : rating.mutants) {
+    out += fmt::format("| {} | {} | {} | {} |\n", row.bug_class, row.name,
+                       row.killed ? "killed" : "survives", row.evidence);
+  }
+  out += fmt::format("\nA correct backend {}: {}\n", rating.correct_passes ? "passes" : "FAILS",
+                     rating.correct_evidence);
+  return out + fmt::format("{} of {} mutants killed\n", rating.killed(), rating.mutants.size());
+}
+
+}  // namespace sluice

@@ -1,0 +1,20 @@
+// One audit over cases that may be shared with other audits.
+#pragma once
+
+#include <sluice/audit.hpp>
+
+#include "audit/case_bank.hpp"
+
+namespace sluice::auditing {
+
+// Throws Error(user) for an unknown suite.
+void check_options(const AuditOptions& options);
+
+// `first_only`: stop at the first finding.
+AuditReport run_session(const Backend& backend, const AuditOptions& options, CaseBank& bank,
+                        bool first_only);
+
+// With an executor, so that it is made once and not per load.
+AuditOptions with_executor(AuditOptions options);
+
+}  // namespace sluice::auditing
