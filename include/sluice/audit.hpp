@@ -174,6 +174,8 @@ struct RatedMutant {
 struct TestRating {
   std::string test;    // as described
   std::string source;  // where the described test lives
+  bool correct_passes = false;  // a test that fails a correct backend says nothing
+  std::string correct_evidence;
   std::vector<RatedMutant> mutants;
   int killed() const;
 };
