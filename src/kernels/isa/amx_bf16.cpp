@@ -64,16 +64,19 @@ struct alignas(64) Tail {
   }
 };
 
-// Few tokens stream their weights from memory: 4 KiB ahead per panel covers its latency (100 ns) at
-// a core's share of the bandwidth, and reaches over the page ends at which hardware prefetching
-// stops.
-constexpr long kPrefetchBytes = 4096;
+// Weights wanted next, fetched while these are multiplied: lines [first, last) of each tile `ahead`
+// bytes further on in each panel.
+struct Prefetch {
+  long ahead;
+  int first, last;
+};
 
 template <int panels>
-inline __attribute__((always_inline)) void prefetch(const char* w, long w_stride) {
-  for (int line = 0; line < 16; ++line) {
+inline __attribute__((always_inline)) void prefetch(const Prefetch& next, const char* w,
+                                                    long w_stride) {
+  for (int line = next.first; line < next.last; ++line) {
     for (int p = 0; p < panels; ++p) {
-      __builtin_prefetch(w + p * w_stride + kPrefetchBytes + line * kRowBytes);
+      __builtin_prefetch(w + p * w_stride + next.ahead + line * kRowBytes, 0, 2);
     }
   }
 }
@@ -95,49 +98,37 @@ inline __attribute__((always_inline)) void multiply(const char* x, long x_stride
   }
 }
 
-// A block of tokens in two tiles, the second possibly empty, against some columns of the job.
-struct Piece {
+// A block of tokens in two tiles, the second possibly empty, against one or two panels.
+struct Block {
   long token, first_tokens, second_tokens;
-  long panel;
-  long begin, end;  // columns; begin is a multiple of 32
-  bool streaming;   // no other block of tokens will read these weights from cache
 };
 
-// Sums continue from c unless the piece begins at column 0.
 template <bool second, int panels>
-void multiply_piece(const PanelJob& job, const Piece& piece) {
-  const char* x = static_cast<const char*>(job.x) + piece.token * job.x_stride + piece.begin * 2;
-  const char* w = static_cast<const char*>(job.w) + piece.panel * job.w_stride +
-                  piece.begin / kTileColumns * kTileBytes;
-  float* c = job.c + piece.token * job.c_stride + piece.panel * 16;
-  float* c_second = c + piece.first_tokens * job.c_stride;
-  const long c_bytes = job.c_stride * 4;
-  if (piece.begin == 0) {
-    _tile_zero(0);
-    if constexpr (panels == 2) _tile_zero(1);
-    if constexpr (second) _tile_zero(2);
-    if constexpr (second && panels == 2) _tile_zero(3);
-  } else {
-    _tile_loadd(0, c, c_bytes);
-    if constexpr (panels == 2) _tile_loadd(1, c + 16, c_bytes);
-    if constexpr (second) _tile_loadd(2, c_second, c_bytes);
-    if constexpr (second && panels == 2) _tile_loadd(3, c_second + 16, c_bytes);
-  }
-  long k = piece.begin;
-  for (; k + kTileColumns <= piece.end; k += kTileColumns) {
-    if (piece.streaming) prefetch<panels>(w, job.w_stride);
-    multiply<second, panels>(x, job.x_stride, piece.first_tokens, w, job.w_stride);
+void multiply_block(const PanelJob& job, const Block& block, long panel, const Prefetch& next) {
+  const char* x = static_cast<const char*>(job.x) + block.token * job.x_stride;
+  const char* w = static_cast<const char*>(job.w) + panel * job.w_stride;
+  _tile_zero(0);
+  if constexpr (panels == 2) _tile_zero(1);
+  if constexpr (second) _tile_zero(2);
+  if constexpr (second && panels == 2) _tile_zero(3);
+  long k = 0;
+  for (; k + kTileColumns <= job.cols; k += kTileColumns) {
+    prefetch<panels>(next, w, job.w_stride);
+    multiply<second, panels>(x, job.x_stride, block.first_tokens, w, job.w_stride);
     x += kRowBytes;
     w += kTileBytes;
   }
-  if (k < piece.end) {
+  if (k < job.cols) {
     Tail tail;
-    tail.fill(x, job.x_stride, piece.first_tokens + piece.second_tokens, w, job.w_stride, panels,
-              piece.end - k);
+    tail.fill(x, job.x_stride, block.first_tokens + block.second_tokens, w, job.w_stride, panels,
+              job.cols - k);
     // Tile loads are not known to read memory: without this the stores to `tail` may be dropped.
     __asm__ volatile("" ::"r"(&tail) : "memory");
-    multiply<second, panels>(tail.x, kRowBytes, piece.first_tokens, tail.w[0], kTileBytes);
+    multiply<second, panels>(tail.x, kRowBytes, block.first_tokens, tail.w[0], kTileBytes);
   }
+  float* c = job.c + block.token * job.c_stride + panel * 16;
+  float* c_second = c + block.first_tokens * job.c_stride;
+  const long c_bytes = job.c_stride * 4;
   _tile_stored(0, c, c_bytes);
   if constexpr (panels == 2) _tile_stored(1, c + 16, c_bytes);
   if constexpr (second) {
@@ -146,46 +137,45 @@ void multiply_piece(const PanelJob& job, const Piece& piece) {
   }
 }
 
-void run_piece(const PanelJob& job, const Piece& piece) {
-  const bool pair = piece.panel + 2 <= job.panels;
-  if (piece.second_tokens > 0) {
-    return pair ? multiply_piece<true, 2>(job, piece) : multiply_piece<true, 1>(job, piece);
+void run_block(const PanelJob& job, const Block& block, long panel, const Prefetch& next) {
+  const bool pair = panel + 2 <= job.panels;
+  if (block.second_tokens > 0) {
+    return pair ? multiply_block<true, 2>(job, block, panel, next)
+                : multiply_block<true, 1>(job, block, panel, next);
   }
-  return pair ? multiply_piece<false, 2>(job, piece) : multiply_piece<false, 1>(job, piece);
+  return pair ? multiply_block<false, 2>(job, block, panel, next)
+              : multiply_block<false, 1>(job, block, panel, next);
+}
+
+// One block of tokens streams its weights: 4 KiB ahead per panel covers the latency of memory
+// (100 ns) at a core's share of its bandwidth, and reaches over the page ends at which hardware
+// prefetching stops. Several blocks read the same two panels; each fetches its part of the next
+// two.
+Prefetch next_weights(const PanelJob& job, long block, long blocks) {
+  constexpr long kStreamAhead = 4096;
+  if (blocks == 1) return {kStreamAhead, 0, 16};
+  return {2 * job.w_stride, static_cast<int>(16 * block / blocks),
+          static_cast<int>(16 * (block + 1) / blocks)};
 }
 
 // Blocks of at most 32 tokens, the first ones one token taller where they cannot be equal, so that
-// tiles change shape at most once per sweep over the blocks.
-struct Blocks {
-  long count, height, taller;
-  explicit Blocks(long tokens)
-      : count((tokens + 31) / 32), height(tokens / count), taller(tokens % count) {}
-  long tokens(long block) const { return height + (block < taller ? 1 : 0); }
-};
-
-// 512 columns of two panels are 32 KiB, which stay in a 48 KiB L1 while every block of tokens
-// passes over them; x then comes from L2 at half the rate of tile loads that the products leave
-// room for.
-constexpr long kCacheColumns = 512;
-
+// tiles change shape at most once per sweep. Cutting the columns too, so that weights stay in L1,
+// costs more in reloaded sums than it saves.
 void amx_panels(const PanelJob& job) {
   if (job.tokens == 0) return;
-  const Blocks blocks(job.tokens);
-  const bool streaming = blocks.count == 1;
-  const long step = streaming ? job.cols : kCacheColumns;
+  const long blocks = (job.tokens + 31) / 32;
+  const long height = job.tokens / blocks;
+  const long taller = job.tokens % blocks;
   long configured = 0;
   for (long panel = 0; panel < job.panels; panel += 2) {
-    for (long begin = 0; begin < job.cols; begin += step) {
-      const long end = begin + step < job.cols ? begin + step : job.cols;
-      long token = 0;
-      for (long block = 0; block < blocks.count; ++block) {
-        const long tokens = blocks.tokens(block);
-        const long first = tokens > 16 ? (tokens + 1) / 2 : tokens;
-        if (tokens != configured) configure(first, tokens - first);
-        configured = tokens;
-        run_piece(job, {token, first, tokens - first, panel, begin, end, streaming});
-        token += tokens;
-      }
+    long token = 0;
+    for (long b = 0; b < blocks; ++b) {
+      const long tokens = height + (b < taller ? 1 : 0);
+      const long first = tokens > 16 ? (tokens + 1) / 2 : tokens;
+      if (tokens != configured) configure(first, tokens - first);
+      configured = tokens;
+      run_block(job, {token, first, tokens - first}, panel, next_weights(job, b, blocks));
+      token += tokens;
     }
   }
   _tile_release();
