@@ -20,10 +20,10 @@ namespace {
 
 constexpr const char* kFooter =
     R"(The text streams to standard output. The prompt comes from the command line, --file, or standard
-input. Without --temperature the likeliest token is taken every time.
+input (less a final line feed). Without --temperature the likeliest token is taken every time.
 
 Examples:
-  sluice run --model DIR "Question: How many eggs are in three dozen?\nAnswer:"
+  sluice run --model DIR $'Question: How many eggs are in three dozen?\nAnswer:'
   sluice run --model DIR --chat "How many eggs are in three dozen?" --verbose
   sluice run --model DIR --chat --system "Be brief." --temperature 0.7 --top-p 0.9 --seed 1 "Hi")";
 
@@ -39,9 +39,13 @@ struct Options {
 };
 
 std::string prompt_text(const Options& options) {
-  if (!options.file.empty()) return read_text(options.file);
   if (!options.prompt.empty()) return options.prompt;
-  return {std::istreambuf_iterator<char>(std::cin), {}};
+  std::string text = !options.file.empty()
+                         ? read_text(options.file)
+                         : std::string{std::istreambuf_iterator<char>(std::cin), {}};
+  // `echo` and editors end a file with a line feed that nobody means as part of a prompt.
+  if (text.ends_with('\n')) text.pop_back();
+  return text;
 }
 
 std::vector<TokenId> prompt_ids(const Options& options, const Tokenizer& tokenizer) {

@@ -126,6 +126,36 @@ INSTANTIATE_TEST_SUITE_P(
                       std::vector<Shard>{mapped({-1, 1, -1, 0, -1, -1}, {3, 1}),
                                          mapped({2, -1, 0, -1, 3, 1}, {2, 5, 0, 4})}));
 
+TEST(Collective, TensorSlicesOfExpertShardsAddUpToo) {
+  const SmallLayer small;
+  Tokens whole(7);
+  MoeLayer(small.spec, small.weights(), reference()).forward(whole.from_logits(), whole.views());
+  on_ranks(4, [&](int rank, auto collective) {
+    const Shard shard = rank < 2 ? slice(0, 2) : slice(2, 4);
+    const SmallLayer sliced = small.slice(rank % 2, 2);
+    MoeLayer layer(with_shard(sliced.spec, shard), sliced.weights(shard.experts),
+                   reference(collective));
+    Tokens part(7);
+    layer.forward(part.from_logits(), part.views());
+    EXPECT_EQ(part.output, whole.output) << rank;
+  });
+}
+
+TEST(Collective, RanksMustSliceAlike) {
+  const SmallLayer small;
+  on_ranks(2, [&](int rank, auto collective) {
+    const SmallLayer sliced = rank == 0 ? small : small.slice(1, 2);
+    try {
+      MoeLayer(sliced.spec, sliced.weights(), reference(collective));
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("tp_size is 1 on rank 0 and 2 on rank 1"),
+                std::string::npos)
+          << error.what();
+    }
+  });
+}
+
 TEST(Collective, RanksAboveTheFirstNeedNoSharedTensors) {
   const SmallLayer small;
   Tokens whole(4);

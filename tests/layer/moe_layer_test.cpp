@@ -105,7 +105,7 @@ TEST(MoeLayer, MatchesAHandComputedToken) {
   for (int row = 0; row < 8; ++row) {
     const float routed =
         block(small.gate_up.data() + 4 * 16 * 8, small.down.data() + 4 * 8 * 16, 16, row);
-    const float shared = block(small.shared_gate_up.data(), small.shared_down.data(), 24, row);
+    const float shared = block(small.shared_gate_up.data(), small.shared_down.data(), 32, row);
     // The factor is part of given weights, so it must not be applied again; never to the shared.
     EXPECT_EQ(tokens.output_at(row), weight * routed + shared) << row;
   }

@@ -11,7 +11,7 @@ constexpr std::int64_t kExperts = 6;
 constexpr std::int64_t kTopK = 3;
 constexpr std::int64_t kHidden = 8;
 constexpr std::int64_t kWidth = 16;
-constexpr std::int64_t kShared = 24;
+constexpr std::int64_t kShared = 32;
 
 }  // namespace
 
@@ -48,18 +48,42 @@ SmallLayer::SmallLayer()
 }
 
 MoeWeights SmallLayer::weights(const std::vector<std::int64_t>& experts) const {
+  const std::int64_t width = std::ssize(gate_up) / (kExperts * kHidden);
+  const std::int64_t shared = std::ssize(shared_gate_up) / kHidden;
   MoeWeights weights;
   weights.router_weight = view(router_weight, DType::f32, {kExperts, kHidden});
   weights.e_score_correction_bias = view(correction_bias, DType::f32, {kExperts});
-  const auto all_gate_up = split_experts(view(gate_up, DType::f32, {kExperts, kWidth, kHidden}));
-  const auto all_down = split_experts(view(down, DType::f32, {kExperts, kHidden, kWidth}));
+  const auto all_gate_up = split_experts(view(gate_up, DType::f32, {kExperts, width, kHidden}));
+  const auto all_down = split_experts(view(down, DType::f32, {kExperts, kHidden, width}));
   for (std::int64_t expert : experts) {
     weights.gate_up_proj.push_back(all_gate_up[static_cast<std::size_t>(expert)]);
     weights.down_proj.push_back(all_down[static_cast<std::size_t>(expert)]);
   }
-  weights.shared_gate_up_proj = view(shared_gate_up, DType::f32, {kShared, kHidden});
-  weights.shared_down_proj = view(shared_down, DType::f32, {kHidden, kShared});
+  weights.shared_gate_up_proj = view(shared_gate_up, DType::f32, {shared, kHidden});
+  weights.shared_down_proj = view(shared_down, DType::f32, {kHidden, shared});
   return weights;
+}
+
+SmallLayer SmallLayer::slice(std::int64_t rank, std::int64_t size) const {
+  // Matrices [outer, whole, inner] -> [outer, whole / size, inner].
+  const auto cut = [&](const std::vector<float>& all, std::int64_t whole, std::int64_t inner) {
+    const std::int64_t part = whole / size;
+    std::vector<float> slice;
+    for (std::int64_t row = 0; row < std::ssize(all) / inner; ++row) {
+      const std::int64_t in_whole = row % whole;
+      if (in_whole / part != rank) continue;
+      slice.insert(slice.end(), all.begin() + row * inner, all.begin() + (row + 1) * inner);
+    }
+    return slice;
+  };
+  SmallLayer sliced = *this;
+  sliced.spec.layer.tp_rank = rank;
+  sliced.spec.layer.tp_size = size;
+  sliced.gate_up = cut(gate_up, kWidth, kHidden);
+  sliced.down = cut(down, kWidth, 1);
+  sliced.shared_gate_up = cut(shared_gate_up, kShared, kHidden);
+  sliced.shared_down = cut(shared_down, kShared, 1);
+  return sliced;
 }
 
 MoeWeights SmallLayer::weights() const {

@@ -9,19 +9,22 @@
 namespace sluice::test {
 
 struct SmallLayer {
-  SmallLayer();  // E 6, K 3, H 8, I 16, relu2, one gated shared expert 24 wide
+  SmallLayer();  // E 6, K 3, H 8, I 16, relu2, one gated shared expert 32 wide
 
   MoeSpec spec;
   std::vector<float> router_weight;    // [E, H]
   std::vector<float> correction_bias;  // [E]
   std::vector<float> gate_up;          // [E, I, H]
   std::vector<float> down;             // [E, H, I]
-  std::vector<float> shared_gate_up;   // [24, H]
-  std::vector<float> shared_down;      // [H, 24]
+  std::vector<float> shared_gate_up;   // [32, H]
+  std::vector<float> shared_down;      // [H, 32]
 
   // Tensors of the given local experts (global numbers), shared ones included.
   MoeWeights weights(const std::vector<std::int64_t>& experts) const;
   MoeWeights weights() const;  // all of them
+
+  // What one rank of tensor parallelism holds.
+  SmallLayer slice(std::int64_t rank, std::int64_t size) const;
 };
 
 // Small integers of both signs, never all alike.
