@@ -87,15 +87,36 @@ def score(folder, problems, dtype, factor, limit):
 
 
 @torch.no_grad()
+def tie_gap(model, ids) -> float:
+    """Smallest distance between the last chosen expert's selection score and the first left out, over layers and tokens."""
+    gaps, hooks, k = [], [], model.config.num_experts_per_tok
+
+    def look(router, args, out):
+        bias = router.e_score_correction_bias if hasattr(router, "e_score_correction_bias") else args[1]
+        best = (out[0].sigmoid() + bias).topk(k + 1).values
+        gaps.append((best[:, k - 1] - best[:, k]).min().item())
+
+    for module in model.modules():
+        if type(module).__name__ in ("AfmoeTokenChoiceRouter", "KimiLinearTopkRouter"):
+            hooks.append(module.register_forward_hook(look))
+    model(torch.tensor([ids]))
+    for hook in hooks:
+        hook.remove()
+    return min(gaps)
+
+
+@torch.no_grad()
 def parity(folder, problems, out: pathlib.Path):
-    """ids [n] and fp32 logits [n, vocab] of a prompt with its answer, and 20 greedy completions, in fp32."""
+    """ids [n] and fp32 logits [n, vocab] of a prompt with its answer (that of 20 on which no router is near a tie, where
+    rounding would decide), and 20 greedy completions, in fp32."""
     out.mkdir(parents=True, exist_ok=True)
     encode, _, _, eos, _ = train_tokenizer.load(folder)
     model = load(folder, torch.float32)
     stem = folder.name.replace("-", "_")
-    ids = encode([training.prompt_of(problems[0]) + training.completion_of(problems[0])])[0]
-    width = model.config.vocab_size
-    ids = ids[: min(len(ids), 300_000 // (4 * width))]
+    longest = 300_000 // (4 * model.config.vocab_size)
+    candidates = [ids[:longest] for ids in
+                  encode([training.prompt_of(p) + training.completion_of(p) for p in problems[:20]])]
+    ids = max(candidates, key=lambda ids: tie_gap(model, ids))
     logits = model(torch.tensor([ids])).logits[0]
     save_file({"ids": torch.tensor(ids), "logits": logits.contiguous()}, out / f"{stem}_logits.safetensors",
               metadata={"made_by": "tools/demo/evaluate.py", "transformers": transformers.__version__,
@@ -104,7 +125,7 @@ def parity(folder, problems, out: pathlib.Path):
     with open(out / f"{stem}_greedy.jsonl", "w") as f:
         for p, text, row in zip(problems, texts, rows):
             f.write(json.dumps({"prompt": training.prompt_of(p), "completion": text, "completion_ids": row}) + "\n")
-    print(f"{stem}: {len(ids)} positions of logits, 20 completions")
+    print(f"{stem}: {len(ids)} positions of logits, router gap {tie_gap(model, ids):.1e}, 20 completions")
 
 
 def main() -> None:
