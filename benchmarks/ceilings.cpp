@@ -1,5 +1,6 @@
 #include "ceilings.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -55,18 +56,23 @@ double Ceilings::read_bandwidth() {
 }
 
 double Ceilings::arithmetic(const ArithmeticLoop& loop) {
-  constexpr double kSeconds = 0.005;
+  constexpr double kSeconds = 0.002;
+  constexpr int kTries = 5;
   std::int64_t rounds = 1024;
-  double elapsed = 0.0;
-  for (;;) {
+  double best = 0.0;
+  for (int tries = 0; tries < kTries;) {
     auto multiply = [&](int) { loop.run(rounds); };
     const double begin = seconds();
     executor_.run(multiply);
-    elapsed = seconds() - begin;
-    if (elapsed >= kSeconds) break;
-    rounds *= elapsed < kSeconds / 4 ? 4 : 2;
+    const double elapsed = seconds() - begin;
+    if (elapsed < kSeconds) {
+      rounds *= elapsed < kSeconds / 4 ? 4 : 2;
+      continue;
+    }
+    best = std::max(best, static_cast<double>(rounds * loop.operations) / elapsed);
+    ++tries;
   }
-  return static_cast<double>(rounds * loop.operations) * executor_.workers() / elapsed;
+  return best * executor_.workers();
 }
 
 }  // namespace sluice::bench

@@ -14,7 +14,8 @@ class Ceilings {
   Ceilings(Executor& executor, std::size_t bytes);
   // Reads all of it once, all workers together: bytes per second.
   double read_bandwidth();
-  // Independent products in registers on all workers for about 5 ms: operations per second.
+  // Independent products in registers on all workers, the best of five times 2 ms: operations
+  // per second.
   double arithmetic(const ArithmeticLoop& loop);
 
  private:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "base/element.hpp"
@@ -113,13 +114,20 @@ void Router::route(const RouteJob& job) const {
 }
 
 void Router::load_logits(const RouteJob& job, std::int64_t token, const Scratch& scratch) const {
-  const std::int64_t experts = spec_.num_experts;
-  for (std::int64_t expert = 0; expert < experts; ++expert) {
-    const auto at = static_cast<std::size_t>(expert);
-    float logit = load_float(job.logits.data, job.logits.dtype, token * experts + expert);
-    if (!router_bias_.empty()) logit += router_bias_[at];
-    if (spec_.router_logits_dtype == LogitsDType::bf16) logit = round_to_bf16(logit);
-    scratch.logits[at] = logit;
+  const auto logits = scratch.logits;
+  const std::int64_t first = token * spec_.num_experts;
+  if (job.logits.dtype == DType::f32) {
+    std::memcpy(logits.data(), static_cast<const float*>(job.logits.data) + first,
+                logits.size_bytes());
+  } else {
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      logits[i] =
+          load_float(job.logits.data, job.logits.dtype, first + static_cast<std::int64_t>(i));
+    }
+  }
+  for (std::size_t i = 0; i < router_bias_.size(); ++i) logits[i] += router_bias_[i];
+  if (spec_.router_logits_dtype == LogitsDType::bf16) {
+    for (float& logit : logits) logit = round_to_bf16(logit);
   }
 }
 
@@ -143,7 +151,7 @@ void Router::prepare_choice(const Scratch& scratch) const {
     const auto total = static_cast<float>(scratch.softmax.total);
     for (float& score : scores) score /= total;
   } else if (spec_.score_func == ScoreFunc::sigmoid) {
-    for (std::size_t i = 0; i < scores.size(); ++i) scores[i] = sigmoid(logits[i]);
+    sigmoid_row(logits, scores);
   } else {
     for (std::size_t i = 0; i < scores.size(); ++i) scores[i] = sqrt_softplus(logits[i]);
   }

@@ -174,7 +174,7 @@ void CpuExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& o
             output.output,
             plan(routing, tokens, workspace),
             take_buffers(tokens, workspace),
-            {}};
+            is_gated(spec_.experts.activation) ? 2 : 1};
   pass.prepare();
   auto work = [&](int worker) { pass.work(worker); };
   if (pass.products() <= kSerialProducts) {

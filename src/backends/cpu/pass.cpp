@@ -49,18 +49,14 @@ static_assert(static_cast<int>(ActivationCode::identity) ==
 
 }  // namespace
 
-bool Pass::is_shared(std::int64_t block) const {
-  return bank.has_shared() && block + 1 == static_cast<std::int64_t>(bank.blocks().size());
+bool Pass::is_shared(const BlockWork& work) const {
+  return bank.has_shared() && work.block + 1 == static_cast<std::int64_t>(bank.blocks().size());
 }
 
-std::int64_t Pass::first_row(std::int64_t block) const {
-  return is_shared(block) ? plan.rows() : plan.expert_offsets[static_cast<std::size_t>(block)];
-}
-
-RowBuffer Pass::activations(std::int64_t block) const {
-  if (is_shared(block)) return buffers.shared_act;
+RowBuffer Pass::activations(const BlockWork& work) const {
+  if (is_shared(work)) return buffers.shared_act;
   RowBuffer rows = buffers.act;
-  rows.memory = rows.memory.subspan(static_cast<std::size_t>(first_row(block) * rows.stride));
+  rows.memory = rows.memory.subspan(static_cast<std::size_t>(work.first_row * rows.stride));
   return rows;
 }
 
@@ -69,25 +65,37 @@ const std::byte* Pass::hidden_row(std::int64_t token) const {
          token * hidden.shape[1] * bits(hidden.dtype) / 8;
 }
 
+void Pass::add_work(std::int64_t block, std::int64_t first_row, std::int64_t rows) {
+  const ExpertBlock& weights = bank.blocks()[static_cast<std::size_t>(block)];
+  BlockWork work;
+  work.block = block;
+  work.first_row = first_row;
+  work.rows = rows;
+  tile_block(weights.gate_up, weights.down, gate_up_unit, work);
+  buffers.work[works] = work;
+  new (&buffers.progress[works]) BlockProgress;
+  ++works;
+}
+
 void Pass::prepare() {
-  const std::int64_t unit = is_gated(spec.experts.activation) ? 2 : 1;
-  for (std::size_t b = 0; b < bank.blocks().size(); ++b) {
-    const ExpertBlock& block = bank.blocks()[b];
-    const std::int64_t rows = is_shared(static_cast<std::int64_t>(b))
-                                  ? plan.tokens
-                                  : plan.expert_offsets[b + 1] - plan.expert_offsets[b];
-    buffers.work[b] = {rows, block.gate_up, block.down, unit};
-    new (&buffers.progress[b]) BlockProgress;
+  for (std::size_t e = 0; e + 1 < plan.expert_offsets.size(); ++e) {
+    const std::int64_t first = plan.expert_offsets[e];
+    const std::int64_t rows = plan.expert_offsets[e + 1] - first;
+    if (rows > 0) add_work(static_cast<std::int64_t>(e), first, rows);
+  }
+  if (bank.has_shared()) {
+    add_work(static_cast<std::int64_t>(bank.blocks().size()) - 1, plan.rows(), plan.tokens);
   }
   new (buffers.pass.data()) PassProgress;
-  schedule = build_schedule(buffers.work, plan.tokens, buffers.segments);
+  schedule = build_schedule(buffers.work.first(works), plan.tokens, buffers.segments);
 }
 
 std::int64_t Pass::products() const {
   std::int64_t total = 0;
-  for (const BlockWork& block : buffers.work) {
+  for (const BlockWork& work : buffers.work.first(works)) {
+    const ExpertBlock& block = bank.blocks()[static_cast<std::size_t>(work.block)];
     total +=
-        block.rows * (block.gate_up.rows * block.gate_up.cols + block.down.rows * block.down.cols);
+        work.rows * (block.gate_up.rows * block.gate_up.cols + block.down.rows * block.down.cols);
   }
   return total;
 }
@@ -119,58 +127,57 @@ void Pass::run(const Segment& segment, std::int64_t item, int worker) const {
 }
 
 Pass::Rows Pass::rows_of_tile(const Segment& segment, std::int64_t tile) const {
-  const std::int64_t rows = buffers.work[static_cast<std::size_t>(segment.block)].rows;
+  const std::int64_t rows = buffers.work[static_cast<std::size_t>(segment.work)].rows;
   const std::int64_t begin = part_begin(rows, segment.row_tiles, tile);
   return {begin, part_begin(rows, segment.row_tiles, tile + 1) - begin};
 }
 
 void Pass::gather(const Segment& segment, std::int64_t tile) const {
-  const bool shared = is_shared(segment.block);
-  const std::int64_t base = first_row(segment.block);
+  const auto index = static_cast<std::size_t>(segment.work);
+  const BlockWork& work = buffers.work[index];
+  const bool shared = is_shared(work);
+  const bool weighted = spec.router.apply_router_weight_on_input && !shared;
   const RowFormat from = row_format(hidden.dtype);
   const Rows rows = rows_of_tile(segment, tile);
-  for (std::int64_t r = base + rows.first; r < base + rows.first + rows.count; ++r) {
-    const auto at = static_cast<std::size_t>(r);
-    const std::int64_t token = shared ? r - base : plan.row_token[at];
-    const bool weighted = spec.router.apply_router_weight_on_input && !shared;
+  for (std::int64_t r = rows.first; r < rows.first + rows.count; ++r) {
+    const auto at = static_cast<std::size_t>(work.first_row + r);
+    const std::byte* source = hidden_row(shared ? r : plan.row_token[at]);
+    std::byte* x = buffers.x.row(work.first_row + r);
     if (from == kernel.stage && !weighted) {
-      std::memcpy(buffers.x.row(r), hidden_row(token),
+      std::memcpy(x, source,
                   static_cast<std::size_t>(spec.experts.hidden_size * kernel.stage_bytes));
-      continue;
+    } else {
+      kernel.isa->convert({source, x, spec.experts.hidden_size, from, kernel.stage,
+                           weighted ? plan.row_weight[at] : 1.0f});
     }
-    kernel.isa->convert({hidden_row(token), buffers.x.row(r), spec.experts.hidden_size, from,
-                         kernel.stage, weighted ? plan.row_weight[at] : 1.0f});
   }
-  buffers.progress[static_cast<std::size_t>(segment.block)].gathered.fetch_add(
-      1, std::memory_order_release);
+  buffers.progress[index].gathered.fetch_add(1, std::memory_order_release);
 }
 
 void Pass::gate_up(const Segment& segment, std::int64_t row_tile, std::int64_t panel_tile,
                    int worker) const {
-  const auto block_index = static_cast<std::size_t>(segment.block);
-  const ExpertBlock& block = bank.blocks()[block_index];
-  const BlockWork& work = buffers.work[block_index];
-  BlockProgress& progress = buffers.progress[block_index];
+  const auto index = static_cast<std::size_t>(segment.work);
+  const BlockWork& work = buffers.work[index];
+  const ExpertBlock& block = bank.blocks()[static_cast<std::size_t>(work.block)];
+  BlockProgress& progress = buffers.progress[index];
   wait_for(progress.gathered, ceil_div(work.rows, kGatherRows));
 
   const PackedView& w = block.gate_up;
-  const std::int64_t step =
-      tile_product(work.rows, w.panel_stride(), work.gate_up_unit).tile_panels;
-  const std::int64_t panel = panel_tile * step;
-  const std::int64_t panels = std::min(step, w.panels() - panel);
+  const std::int64_t panel = panel_tile * work.gate_up.tile_panels;
+  const std::int64_t panels = std::min(work.gate_up.tile_panels, w.panels() - panel);
   const Rows rows = rows_of_tile(segment, row_tile);
   auto* c = reinterpret_cast<float*>(buffers.tile.row(worker));
   const std::int64_t c_stride = panels * kPanelRows;
-  kernel.panels({buffers.x.row(first_row(segment.block) + rows.first), buffers.x.stride,
+  kernel.panels({buffers.x.row(work.first_row + rows.first), buffers.x.stride,
                  w.data + panel * w.panel_stride(), w.panel_stride(), c, c_stride, rows.count,
                  panels, w.cols});
 
-  ActivationJob job = activation_job(spec.experts, is_shared(segment.block));
-  const std::int64_t first = panel * kPanelRows / work.gate_up_unit;
-  job.count = std::min(c_stride / work.gate_up_unit, block.width - first);
+  ActivationJob job = activation_job(spec.experts, is_shared(work));
+  const std::int64_t first = panel * kPanelRows / gate_up_unit;
+  job.count = std::min(c_stride / gate_up_unit, block.width - first);
   job.bias = block.gate_up_bias == nullptr ? nullptr : block.gate_up_bias + panel * kPanelRows;
   job.out_format = kernel.stage;
-  const RowBuffer act = activations(segment.block);
+  const RowBuffer act = activations(work);
   for (std::int64_t r = 0; r < rows.count; ++r) {
     job.c = c + r * c_stride;
     job.out = act.row(rows.first + r) + first * kernel.stage_bytes;
@@ -180,20 +187,16 @@ void Pass::gate_up(const Segment& segment, std::int64_t row_tile, std::int64_t p
 }
 
 void Pass::down(const Segment& segment, std::int64_t row_tile, std::int64_t panel_tile) const {
-  const auto block_index = static_cast<std::size_t>(segment.block);
-  const ExpertBlock& block = bank.blocks()[block_index];
-  const BlockWork& work = buffers.work[block_index];
-  const Tiling before = tile_product(work.rows, block.gate_up.panel_stride(), work.gate_up_unit);
-  wait_for(buffers.progress[block_index].activated,
-           before.row_tiles * ceil_div(block.gate_up.panels(), before.tile_panels));
+  const auto index = static_cast<std::size_t>(segment.work);
+  const BlockWork& work = buffers.work[index];
+  wait_for(buffers.progress[index].activated, work.gate_up_items);
 
-  const PackedView& w = block.down;
-  const std::int64_t step = tile_product(work.rows, w.panel_stride(), 1).tile_panels;
-  const std::int64_t panel = panel_tile * step;
-  const std::int64_t panels = std::min(step, w.panels() - panel);
+  const PackedView& w = bank.blocks()[static_cast<std::size_t>(work.block)].down;
+  const std::int64_t panel = panel_tile * work.down.tile_panels;
+  const std::int64_t panels = std::min(work.down.tile_panels, w.panels() - panel);
   const Rows rows = rows_of_tile(segment, row_tile);
-  const RowBuffer act = activations(segment.block);
-  auto* y = reinterpret_cast<float*>(buffers.y.row(first_row(segment.block) + rows.first));
+  const RowBuffer act = activations(work);
+  auto* y = reinterpret_cast<float*>(buffers.y.row(work.first_row + rows.first));
   kernel.panels({act.row(rows.first), act.stride, w.data + panel * w.panel_stride(),
                  w.panel_stride(), y + panel * kPanelRows,
                  buffers.y.stride / static_cast<std::int64_t>(sizeof(float)), rows.count, panels,

@@ -40,8 +40,8 @@ struct PassBuffers {
   RowBuffer act;                      // [rows, I] likewise
   RowBuffer shared_act;               // [tokens, shared width] likewise
   RowBuffer y;                        // [rows + tokens, H rounded up to whole panels] f32
-  std::span<BlockWork> work;          // [blocks]
-  std::span<BlockProgress> progress;  // [blocks]
+  std::span<BlockWork> work;          // [blocks]; the pass uses as many as have rows
+  std::span<BlockProgress> progress;  // [blocks], likewise
   std::span<PassProgress> pass;       // [1]
   std::span<Segment> segments;        // [max_segments(blocks)]
   RowBuffer tile;                     // [workers, kTileRows * kTilePanels * 16] f32
@@ -57,7 +57,9 @@ struct Pass {
   MutableTensorView output;            // [tokens, H]
   ExpertPlan plan;
   PassBuffers buffers;
-  Schedule schedule;
+  std::int64_t gate_up_unit = 1;  // panels of GEMM 1 that belong together: 2 with a gate
+  std::size_t works = 0;          // blocks with rows
+  Schedule schedule{};
 
   // Fills work and schedule from the plan and starts all counters.
   void prepare();
@@ -70,10 +72,10 @@ struct Pass {
   struct Rows {
     std::int64_t first, count;
   };
-  bool is_shared(std::int64_t block) const;
-  std::int64_t first_row(std::int64_t block) const;
+  bool is_shared(const BlockWork& work) const;
+  void add_work(std::int64_t block, std::int64_t first_row, std::int64_t rows);
   Rows rows_of_tile(const Segment& segment, std::int64_t tile) const;
-  RowBuffer activations(std::int64_t block) const;
+  RowBuffer activations(const BlockWork& work) const;
   const std::byte* hidden_row(std::int64_t token) const;
 
   void run(const Segment& segment, std::int64_t item, int worker) const;

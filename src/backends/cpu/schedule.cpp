@@ -14,18 +14,10 @@ class Builder {
  public:
   explicit Builder(std::span<Segment> segments) : segments_(segments) {}
 
-  void add(Stage stage, std::int64_t block, std::int64_t row_tiles, std::int64_t panel_tiles) {
-    if (row_tiles * panel_tiles == 0) return;
-    segments_[count_++] = {items_, row_tiles, panel_tiles, block, stage};
+  void add(Stage stage, std::int64_t work, std::int64_t row_tiles, std::int64_t panel_tiles) {
+    segments_[count_++] = {items_, row_tiles, panel_tiles, work, stage};
     items_ += row_tiles * panel_tiles;
     if (stage == Stage::down) down_items_ += row_tiles * panel_tiles;
-  }
-
-  void add_product(Stage stage, std::int64_t index, const BlockWork& block) {
-    const PackedView& w = stage == Stage::gate_up ? block.gate_up : block.down;
-    const Tiling tiling = tile_product(block.rows, w.panel_stride(),
-                                       stage == Stage::gate_up ? block.gate_up_unit : 1);
-    add(stage, index, tiling.row_tiles, ceil_div(w.panels(), tiling.tile_panels));
   }
 
   Schedule finish() const { return {segments_.first(count_), items_, down_items_}; }
@@ -39,46 +31,40 @@ class Builder {
 
 }  // namespace
 
-Tiling tile_product(std::int64_t rows, std::int64_t panel_bytes, std::int64_t unit) {
+Tiling tile_product(std::int64_t rows, const PackedView& weights, std::int64_t unit) {
   std::int64_t panels = kTilePanels;
   if (rows <= kFewRows) {
-    const std::int64_t by_bytes = kStreamBytes / panel_bytes / unit * unit;
+    const std::int64_t by_bytes = kStreamBytes / weights.panel_stride() / unit * unit;
     panels = std::clamp(by_bytes, unit, kTilePanels);
   }
-  return {ceil_div(rows, kTileRows), panels};
+  return {ceil_div(rows, kTileRows), panels, ceil_div(weights.panels(), panels)};
+}
+
+void tile_block(const PackedView& gate_up, const PackedView& down, std::int64_t gate_up_unit,
+                BlockWork& work) {
+  work.gate_up = tile_product(work.rows, gate_up, gate_up_unit);
+  work.down = tile_product(work.rows, down, 1);
+  work.gate_up_items = work.gate_up.row_tiles * work.gate_up.panel_tiles;
 }
 
 std::int64_t max_segments(std::int64_t blocks) { return 3 * blocks + 1; }
 
-Schedule build_schedule(std::span<const BlockWork> blocks, std::int64_t tokens,
+Schedule build_schedule(std::span<const BlockWork> work, std::int64_t tokens,
                         std::span<Segment> segments) {
   Builder builder(segments);
-  const auto count = static_cast<std::int64_t>(blocks.size());
-  const auto next_with_rows = [&](std::int64_t from) {
-    while (from < count && blocks[static_cast<std::size_t>(from)].rows == 0) ++from;
-    return from;
+  const auto count = static_cast<std::int64_t>(work.size());
+  const auto at = [&](std::int64_t index) { return work[static_cast<std::size_t>(index)]; };
+  const auto gather = [&](std::int64_t w) {
+    builder.add(Stage::gather, w, ceil_div(at(w).rows, kGatherRows), 1);
   };
-  const auto gather = [&](std::int64_t b) {
-    if (b < count) {
-      builder.add(Stage::gather, b, ceil_div(blocks[static_cast<std::size_t>(b)].rows, kGatherRows),
-                  1);
-    }
+  const auto product = [&](Stage stage, std::int64_t w, const Tiling& tiling) {
+    builder.add(stage, w, tiling.row_tiles, tiling.panel_tiles);
   };
-  std::int64_t previous = count;
-  std::int64_t current = next_with_rows(0);
-  gather(current);
-  while (current < count || previous < count) {
-    std::int64_t next = count;
-    if (current < count) {
-      next = next_with_rows(current + 1);
-      gather(next);
-      builder.add_product(Stage::gate_up, current, blocks[static_cast<std::size_t>(current)]);
-    }
-    if (previous < count) {
-      builder.add_product(Stage::down, previous, blocks[static_cast<std::size_t>(previous)]);
-    }
-    previous = current;
-    current = next;
+  if (count > 0) gather(0);
+  for (std::int64_t w = 0; w <= count; ++w) {
+    if (w + 1 < count) gather(w + 1);
+    if (w < count) product(Stage::gate_up, w, at(w).gate_up);
+    if (w > 0) product(Stage::down, w - 1, at(w - 1).down);
   }
   builder.add(Stage::combine, 0, ceil_div(tokens, kCombineTokens), 1);
   return builder.finish();

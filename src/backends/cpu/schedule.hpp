@@ -25,13 +25,13 @@ enum class Stage : std::uint8_t {
   combine   // weighted sum over slots, shared experts, output dtype
 };
 
-// Items [first, first + row_tiles * panel_tiles) of one stage of one block; panels are the outer
-// loop, so that neighbours in time read the same weights.
+// Items [first, first + row_tiles * panel_tiles) of one stage of one block of work; panels are the
+// outer loop, so that neighbours in time read the same weights.
 struct Segment {
   std::int64_t first = 0;
   std::int64_t row_tiles = 0;
   std::int64_t panel_tiles = 0;
-  std::int64_t block = 0;
+  std::int64_t work = 0;  // index into the list of BlockWork
   Stage stage = Stage::gather;
   std::int64_t items() const { return row_tiles * panel_tiles; }
 };
@@ -40,6 +40,7 @@ struct Segment {
 struct Tiling {
   std::int64_t row_tiles;    // of nearly equal height, at most kTileRows
   std::int64_t tile_panels;  // of each tile but the last
+  std::int64_t panel_tiles;
 };
 
 // 128 rows of 2048 bf16 are 512 KiB, a quarter of a server core's L2, and whole tiles of AMX (32).
@@ -48,8 +49,7 @@ inline constexpr std::int64_t kTilePanels = 8;
 inline constexpr std::int64_t kGatherRows = 32;
 inline constexpr std::int64_t kCombineTokens = 4;
 
-// Panels come in multiples of `unit` (2 where gate and up alternate).
-Tiling tile_product(std::int64_t rows, std::int64_t panel_bytes, std::int64_t unit);
+Tiling tile_product(std::int64_t rows, const PackedView& weights, std::int64_t unit);
 
 // First of `total` that part `index` of `parts` covers, parts being nearly equal.
 inline std::int64_t part_begin(std::int64_t total, std::int64_t parts, std::int64_t index) {
@@ -58,11 +58,13 @@ inline std::int64_t part_begin(std::int64_t total, std::int64_t parts, std::int6
 
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
+// One block that has rows in this pass.
 struct BlockWork {
-  std::int64_t rows = 0;
-  PackedView gate_up;
-  PackedView down;
-  std::int64_t gate_up_unit = 1;
+  std::int64_t block = 0;      // of the bank
+  std::int64_t first_row = 0;  // of the pass's rows
+  std::int64_t rows = 0;       // at least 1
+  Tiling gate_up{}, down{};
+  std::int64_t gate_up_items = 0;  // what its second product waits for
 };
 
 struct Schedule {
@@ -71,11 +73,16 @@ struct Schedule {
   std::int64_t down_items = 0;  // what combine waits for
 };
 
-// Most segments that `blocks` blocks can need.
+// Cuts both products of `work`, whose block and rows are set. Panels of GEMM 1 come in multiples of
+// `gate_up_unit`: 2 where gate and up alternate.
+void tile_block(const PackedView& gate_up, const PackedView& down, std::int64_t gate_up_unit,
+                BlockWork& work);
+
+// Most segments that so many blocks can need.
 std::int64_t max_segments(std::int64_t blocks);
 
-// Fills the front of `segments` (max_segments long); blocks without rows take no part.
-Schedule build_schedule(std::span<const BlockWork> blocks, std::int64_t tokens,
+// Fills the front of `segments`, which is max_segments(work.size()) long at least.
+Schedule build_schedule(std::span<const BlockWork> work, std::int64_t tokens,
                         std::span<Segment> segments);
 
 }  // namespace sluice

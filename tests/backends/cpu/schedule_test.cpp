@@ -8,54 +8,63 @@
 namespace sluice {
 namespace {
 
-std::vector<BlockWork> blocks_with(const std::vector<std::int64_t>& rows) {
-  std::vector<BlockWork> blocks;
+PackedView weights(std::int64_t rows, std::int64_t cols) {
+  return {nullptr, PackedFormat::bf16, rows, cols};
+}
+
+std::vector<BlockWork> work_with(const std::vector<std::int64_t>& rows) {
+  std::vector<BlockWork> list;
   for (std::int64_t r : rows) {
-    blocks.push_back(
-        {r, {nullptr, PackedFormat::bf16, 2 * 48, 72}, {nullptr, PackedFormat::bf16, 72, 48}, 2});
+    BlockWork work;
+    work.rows = r;
+    tile_block(weights(2 * 48, 72), weights(72, 48), 2, work);
+    list.push_back(work);
   }
-  return blocks;
+  return list;
 }
 
 // What makes waiting safe: everything an item waits for stands before it.
 TEST(Schedule, EveryItemComesAfterWhatItNeeds) {
-  for (const auto& rows : std::vector<std::vector<std::int64_t>>{
-           {}, {0}, {5}, {0, 0, 3}, {1, 0, 300, 17, 0}, {129, 1}}) {
-    const auto blocks = blocks_with(rows);
+  for (const auto& rows :
+       std::vector<std::vector<std::int64_t>>{{}, {5}, {3, 1}, {1, 300, 17}, {129, 1, 1, 40}}) {
+    const auto work = work_with(rows);
     std::vector<Segment> memory(
         static_cast<std::size_t>(max_segments(static_cast<std::int64_t>(rows.size()))));
-    const Schedule schedule = build_schedule(blocks, 9, memory);
-    std::map<std::pair<Stage, std::int64_t>, std::int64_t> position;
+    const Schedule schedule = build_schedule(work, 9, memory);
+    std::map<std::pair<Stage, std::int64_t>, Segment> found;
     std::int64_t items = 0;
     std::int64_t down = 0;
     for (const Segment& segment : schedule.segments) {
       EXPECT_EQ(segment.first, items);
       EXPECT_GT(segment.items(), 0);
-      EXPECT_TRUE(position.emplace(std::pair{segment.stage, segment.block}, items).second);
+      EXPECT_TRUE(found.emplace(std::pair{segment.stage, segment.work}, segment).second);
       items += segment.items();
       if (segment.stage == Stage::down) down += segment.items();
     }
     EXPECT_EQ(schedule.items, items);
     EXPECT_EQ(schedule.down_items, down);
     EXPECT_EQ(schedule.segments.back().stage, Stage::combine);
-    for (std::size_t b = 0; b < rows.size(); ++b) {
-      const auto at = [&](Stage stage) { return position[{stage, static_cast<long>(b)}]; };
-      EXPECT_EQ(position.contains({Stage::down, static_cast<long>(b)}), rows[b] > 0);
-      if (rows[b] == 0) continue;
-      EXPECT_LT(at(Stage::gather), at(Stage::gate_up));
-      EXPECT_LT(at(Stage::gate_up), at(Stage::down));
+    EXPECT_EQ(found.size(), 3 * rows.size() + 1);
+    for (std::size_t w = 0; w < rows.size(); ++w) {
+      const auto at = [&](Stage stage) { return found.at({stage, static_cast<std::int64_t>(w)}); };
+      EXPECT_LT(at(Stage::gather).first, at(Stage::gate_up).first);
+      EXPECT_LT(at(Stage::gate_up).first, at(Stage::down).first);
+      EXPECT_EQ(at(Stage::gate_up).items(), work[w].gate_up_items);
+      EXPECT_EQ(at(Stage::gather).items(), ceil_div(rows[w], kGatherRows));
     }
   }
 }
 
 TEST(Schedule, TilesHoldWholePairsOfPanelsAndBoundedRows) {
   for (std::int64_t rows : {1, 16, 17, 128, 129, 1000}) {
-    for (std::int64_t bytes : {64, 1 << 16, 1 << 20}) {
-      const Tiling tiling = tile_product(rows, bytes, 2);
+    for (std::int64_t cols : {8, 2048, 32768}) {
+      const Tiling tiling = tile_product(rows, weights(22 * 16, cols), 2);
       EXPECT_EQ(tiling.tile_panels % 2, 0);
       EXPECT_GE(tiling.tile_panels, 2);
       EXPECT_LE(tiling.tile_panels, kTilePanels);
       EXPECT_LE(ceil_div(rows, tiling.row_tiles), kTileRows);
+      EXPECT_GE(tiling.panel_tiles * tiling.tile_panels, 22);
+      EXPECT_LT((tiling.panel_tiles - 1) * tiling.tile_panels, 22);
     }
   }
 }
