@@ -51,8 +51,9 @@ struct AuditAllowances {
 struct AuditOptions {
   std::string suite = "quick";  // "quick", "full", or one class 'A' … 'Q'
   std::uint64_t seed = 1;
-  int rounds = 0;               // draws per check; 0: what the suite says
-  std::optional<MoeSpec> spec;  // cases keep this spec's fields and sizes instead of drawing them
+  int rounds = 0;  // draws per check; 0: what the suite says
+  // Cases keep this spec's fields instead of drawing them; widths above 128 are cut.
+  std::optional<MoeSpec> spec;
   AuditAllowances allowances;
   LoadOptions load;
   bool diagnose = true;          // on failure: match mutants, shrink, name the stage
@@ -172,8 +173,8 @@ struct RatedMutant {
 };
 
 struct TestRating {
-  std::string test;    // as described
-  std::string source;  // where the described test lives
+  std::string test;             // as described
+  std::string source;           // where the described test lives
   bool correct_passes = false;  // a test that fails a correct backend says nothing
   std::string correct_evidence;
   std::vector<RatedMutant> mutants;

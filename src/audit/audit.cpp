@@ -75,6 +75,19 @@ AuditOptions with_executor(AuditOptions options) {
   return options;
 }
 
+SpecSource source_of(const Backend& backend, const AuditOptions& options) {
+  if (!options.spec) return {backend, std::nullopt};
+  validate(*options.spec);
+  const MoeSpec spec = with_small_widths(*options.spec);
+  const Support support = negotiate(backend, spec);
+  if (support.ok()) return {backend, spec};
+  std::string reasons;
+  for (const Refusal& refusal : support.refusals) {
+    reasons += fmt::format("\n  {} {}", refusal.field, refusal.reason);
+  }
+  fail(ErrorKind::user, "backend {} refuses the spec to be audited at:{}", backend.name(), reasons);
+}
+
 }  // namespace auditing
 
 std::string_view to_string(Verdict verdict) {
@@ -119,7 +132,8 @@ AuditReport audit(const Backend& backend, const AuditOptions& given) {
     fail(ErrorKind::unsupported, "backend {} is not available here: {}", backend.name(), *reason);
   }
   const AuditOptions options = auditing::with_executor(given);
-  auditing::CaseBank bank(backend, {options.allowances.slot_outputs_rounded});
+  auditing::CaseBank bank(auditing::source_of(backend, options),
+                          {options.allowances.slot_outputs_rounded});
   return auditing::run_session(backend, options, bank, false);
 }
 

@@ -8,7 +8,7 @@ PreparedPtr CaseBank::of(const Regime& regime, std::uint64_t seed) {
   const std::string key = fmt::format("{}#{}", regime.name, seed);
   const auto found = cases_.find(key);
   if (found != cases_.end()) return found->second;
-  std::optional<Case> made = regime.make(backend_, seed);
+  std::optional<Case> made = regime.make(source_, seed);
   PreparedPtr prepared =
       made ? std::make_shared<Prepared>(std::move(*made), options_) : PreparedPtr{};
   cases_[key] = prepared;

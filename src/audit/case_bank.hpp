@@ -22,16 +22,17 @@ using PreparedPtr = std::shared_ptr<const Prepared>;
 class CaseBank {
  public:
   // Cases are drawn for what `backend` claims and supports.
-  CaseBank(const Backend& backend, const OracleOptions& options)
-      : backend_(backend), options_(options) {}
+  CaseBank(SpecSource source, const OracleOptions& options)
+      : source_(std::move(source)), options_(options) {}
 
   // Null where the regime has nothing to draw.
   PreparedPtr of(const Regime& regime, std::uint64_t seed);
   PreparedPtr of(const std::string& key, const std::function<Case()>& make);
-  const Backend& backend() const { return backend_; }
+  const Backend& backend() const { return source_.backend; }
+  const SpecSource& source() const { return source_; }
 
  private:
-  const Backend& backend_;
+  SpecSource source_;
   OracleOptions options_;
   std::map<std::string, PreparedPtr, std::less<>> cases_;
 };

@@ -54,7 +54,8 @@ int MutationScore::killed() const {
 MutationScore audit_mutants(const Backend& backend, const AuditOptions& given) {
   AuditOptions options = auditing::with_executor(given);
   options.replay_directory.clear();
-  auditing::CaseBank bank(backend, {options.allowances.slot_outputs_rounded});
+  auditing::CaseBank bank(auditing::source_of(backend, options),
+                          {options.allowances.slot_outputs_rounded});
   MutationScore score;
   score.backend = backend.name();
   for (const auditing::Mutant& mutant : auditing::mutant_list()) {
@@ -68,6 +69,7 @@ MutationScore audit_mutants(const Backend& backend, const AuditOptions& given) {
 FalseAlarms count_false_alarms(const Backend& backend, std::uint64_t first_seed, std::int64_t seeds,
                                const AuditOptions& given) {
   const AuditOptions options = auditing::with_executor(given);
+  const auditing::SpecSource source = auditing::source_of(backend, options);
   FalseAlarms alarms;
   auditing::RunOptions run;
   run.load = options.load;
@@ -77,7 +79,7 @@ FalseAlarms count_false_alarms(const Backend& backend, std::uint64_t first_seed,
     ++alarms.seeds;
     for (const auditing::Regime& regime : auditing::regimes()) {
       if (regime.slow) continue;
-      const auto subject = regime.make(backend, seed);
+      const auto subject = regime.make(source, seed);
       if (!subject) continue;
       ++alarms.cases;
       const auditing::Oracle oracle(*subject, {options.allowances.slot_outputs_rounded});

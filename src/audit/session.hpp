@@ -14,6 +14,9 @@ void check_options(const AuditOptions& options);
 AuditReport run_session(const Backend& backend, const AuditOptions& options, CaseBank& bank,
                         bool first_only);
 
+// Throws Error(user) for a spec that the backend refuses.
+SpecSource source_of(const Backend& backend, const AuditOptions& options);
+
 // With an executor, so that it is made once and not per load.
 AuditOptions with_executor(AuditOptions options);
 

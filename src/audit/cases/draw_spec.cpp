@@ -63,6 +63,29 @@ std::optional<MoeSpec> with_field(const Backend& backend, const MoeSpec& spec, c
   return changed;
 }
 
+MoeSpec SpecSource::draw(const MoeSpec& base, Draw& draw,
+                         std::span<const std::string_view> keep_neutral) const {
+  return given ? *given : draw_spec(backend, base, draw, keep_neutral);
+}
+
+MoeSpec with_small_widths(const MoeSpec& spec) {
+  MoeSpec small = spec;
+  const auto cut = [&](std::int64_t width, std::int64_t to) { return std::min(width, to); };
+  // 128 serves every block format and two or four tensor-parallel ranks.
+  small.experts.hidden_size = cut(spec.experts.hidden_size, 128);
+  small.experts.intermediate_size = cut(spec.experts.intermediate_size, 128 * spec.layer.tp_size);
+  if (spec.layer.shared_intermediate_size > 0) {
+    // Still wider than the default, where it was.
+    const std::int64_t step = 8 * spec.layer.tp_size;
+    const std::int64_t standard = spec.layer.num_shared_experts * small.experts.intermediate_size;
+    const bool is_default = spec.layer.shared_intermediate_size ==
+                            spec.layer.num_shared_experts * spec.experts.intermediate_size;
+    small.layer.shared_intermediate_size =
+        cut(spec.layer.shared_intermediate_size, is_default ? standard : standard + step);
+  }
+  return small;
+}
+
 MoeSpec draw_spec(const Backend& backend, const MoeSpec& base, Draw& draw,
                   std::span<const std::string_view> keep_neutral) {
   const FieldSet claims = backend.claims();

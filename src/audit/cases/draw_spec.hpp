@@ -28,6 +28,19 @@ bool accepts(const Backend& backend, const MoeSpec& spec);
 std::optional<MoeSpec> with_field(const Backend& backend, const MoeSpec& spec, const Field& field,
                                   std::uint64_t seed);
 
+// Where specs come from: drawn for a backend, or one that was given and stays.
+struct SpecSource {
+  const Backend& backend;
+  std::optional<MoeSpec> given;
+
+  // draw_spec, or what was given.
+  MoeSpec draw(const MoeSpec& base, Draw& draw,
+               std::span<const std::string_view> keep_neutral = {}) const;
+};
+
+// Fields as they are, widths cut to what double precision computes in moments.
+MoeSpec with_small_widths(const MoeSpec& spec);
+
 // Starts from `base` and perturbs the claimed fields in an order drawn from the seed, skipping
 // those in `keep_neutral` and what does not go with those before it.
 MoeSpec draw_spec(const Backend& backend, const MoeSpec& base, Draw& draw,

@@ -8,6 +8,7 @@
 #include <sluice/backend.hpp>
 
 #include "audit/case.hpp"
+#include "audit/cases/draw_spec.hpp"
 
 namespace sluice::auditing {
 
@@ -17,7 +18,7 @@ struct Regime {
   std::string_view classes;  // letters of docs/lost-parameters.md that need it
   bool slow = false;         // only in the full suite
   // nullopt where the backend's claims leave nothing to draw.
-  std::optional<Case> (*make)(const Backend& backend, std::uint64_t seed);
+  std::optional<Case> (*make)(const SpecSource& source, std::uint64_t seed);
 };
 
 std::span<const Regime> regimes();
@@ -26,6 +27,6 @@ std::span<const Regime> regimes();
 Case plain_case(const MoeSpec& spec, std::uint64_t seed, std::int64_t tokens);
 
 // As above with integers throughout and given routing: the bound is zero.
-std::optional<Case> exact_case(const Backend& backend, std::uint64_t seed);
+std::optional<Case> exact_case(const SpecSource& source, std::uint64_t seed);
 
 }  // namespace sluice::auditing

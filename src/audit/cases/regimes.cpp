@@ -35,12 +35,12 @@ struct Plan {
   bool bias_in_bf16_too = true;
 };
 
-Case start(const Backend& backend, std::uint64_t seed, std::string_view regime, const Plan& plan,
+Case start(const SpecSource& source, std::uint64_t seed, std::string_view regime, const Plan& plan,
            Draw& draw, Values values = Values::random) {
   Case subject;
   subject.regime = regime;
   subject.seed = seed;
-  subject.spec = draw_spec(backend, neutral_spec(plan.sizes), draw, plan.keep_neutral);
+  subject.spec = source.draw(neutral_spec(plan.sizes), draw, plan.keep_neutral);
   TensorPlan tensors;
   tensors.tokens = plan.tokens > 0 ? plan.tokens : draw.integer(3, 12);
   tensors.hidden = draw_hidden_dtype(draw);
@@ -50,38 +50,40 @@ Case start(const Backend& backend, std::uint64_t seed, std::string_view regime, 
   return subject;
 }
 
-Case ordinary(const Backend& backend, std::uint64_t seed, std::string_view regime, LogitOf logit,
+Case ordinary(const SpecSource& source, std::uint64_t seed, std::string_view regime, LogitOf logit,
               const Plan& plan, Draw& draw, DType dtype = DType::f32) {
-  Case subject = start(backend, seed, regime, plan, draw);
+  Case subject = start(source, seed, regime, plan, draw);
   draw_logits(subject, dtype, draw, logit);
   return subject;
 }
 
 template <typename Make>
-std::optional<Case> simple(const Backend& backend, std::uint64_t seed, Make make) {
+std::optional<Case> simple(const SpecSource& source, std::uint64_t seed, Make make) {
   Draw draw(seed);
   Plan plan;
   plan.sizes = draw_sizes(draw);
-  return make(backend, seed, plan, draw);
+  return make(source, seed, plan, draw);
 }
 
-std::optional<Case> make_random(const Backend& backend, std::uint64_t seed) {
-  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+std::optional<Case> make_random(const SpecSource& source, std::uint64_t seed) {
+  return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
     return ordinary(b, s, "random", ordinary_logit, plan, draw,
                     draw.integer(0, 3) == 0 ? DType::bf16 : DType::f32);
   });
 }
 
 // The factor on the weights, ids chosen by a plain rule: most other fields neutral.
-std::optional<Case> make_sparse(const Backend& backend, std::uint64_t seed) {
+std::optional<Case> make_sparse(const SpecSource& source, std::uint64_t seed) {
+  if (source.given) return std::nullopt;
   Draw draw(seed);
   const MoeSpec base = neutral_spec(draw_sizes(draw));
-  const MoeSpec full = draw_spec(backend, base, draw);
+  const MoeSpec full = source.draw(base, draw);
   MoeSpec spec = base;
   // About a third of the fields: combinations that the full draw never leaves alone.
   for (const Field* field : live_fields(full)) {
     if (draw.integer(0, 2) != 0) continue;
-    if (auto changed = with_field(backend, spec, *field, draw.bits())) spec = std::move(*changed);
+    if (auto changed = with_field(source.backend, spec, *field, draw.bits()))
+      spec = std::move(*changed);
   }
   Case subject;
   subject.regime = "sparse";
@@ -93,16 +95,16 @@ std::optional<Case> make_sparse(const Backend& backend, std::uint64_t seed) {
   return subject;
 }
 
-std::optional<Case> make_all_negative(const Backend& backend, std::uint64_t seed) {
+std::optional<Case> make_all_negative(const SpecSource& source, std::uint64_t seed) {
   Draw draw(seed);
   MoeSpec base = neutral_spec(draw_sizes(draw));
   // Each score function in turn: far below zero they lose their digits in different ways.
   base.router.score_func = static_cast<ScoreFunc>(seed % 3);
-  if (!accepts(backend, base)) base.router.score_func = ScoreFunc::softmax;
+  if (!accepts(source.backend, base)) base.router.score_func = ScoreFunc::softmax;
   Case subject;
   subject.regime = "all-negative logits";
   subject.seed = seed;
-  subject.spec = draw_spec(backend, base, draw, std::array<std::string_view, 1>{"router_bias"});
+  subject.spec = source.draw(base, draw, std::array<std::string_view, 1>{"router_bias"});
   draw_tensors(subject, {draw.integer(3, 12), draw_hidden_dtype(draw), DType::f32, Values::random},
                draw);
   draw_logits(subject, DType::f32, draw,
@@ -113,8 +115,8 @@ std::optional<Case> make_all_negative(const Backend& backend, std::uint64_t seed
   return subject;
 }
 
-std::optional<Case> make_large_bias(const Backend& backend, std::uint64_t seed) {
-  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+std::optional<Case> make_large_bias(const SpecSource& source, std::uint64_t seed) {
+  return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
     plan.bias_in_bf16_too = false;
     Case subject = ordinary(b, s, "bias around 12", ordinary_logit, plan, draw);
     draw_bias(subject, "e_score_correction_bias", draw, 11.5, 12.5);
@@ -123,8 +125,8 @@ std::optional<Case> make_large_bias(const Backend& backend, std::uint64_t seed) 
   });
 }
 
-std::optional<Case> make_narrow_bias(const Backend& backend, std::uint64_t seed) {
-  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+std::optional<Case> make_narrow_bias(const SpecSource& source, std::uint64_t seed) {
+  return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
     plan.bias_in_bf16_too = false;
     Case subject = ordinary(
         b, s, "narrow bias at an offset",
@@ -135,8 +137,8 @@ std::optional<Case> make_narrow_bias(const Backend& backend, std::uint64_t seed)
   });
 }
 
-std::optional<Case> make_ties(const Backend& backend, std::uint64_t seed) {
-  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+std::optional<Case> make_ties(const SpecSource& source, std::uint64_t seed) {
+  return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
     Case subject = ordinary(
         b, s, "exact ties",
         [](Draw& d, std::int64_t, std::int64_t, std::int64_t) {
@@ -150,22 +152,22 @@ std::optional<Case> make_ties(const Backend& backend, std::uint64_t seed) {
 }
 
 // A near tie that is none: differences of a few fp32 steps at exactly representable scores.
-std::optional<Case> make_near_ties(const Backend& backend, std::uint64_t seed) {
+std::optional<Case> make_near_ties(const SpecSource& source, std::uint64_t seed) {
   Draw draw(seed);
   Plan plan;
   plan.sizes = draw_sizes(draw);
   plan.keep_neutral = {"router_bias", "e_score_correction_bias", "weights_from_biased_scores",
                        "router_logits_dtype", "score_func"};
   return ordinary(
-      backend, seed, "near ties",
+      source, seed, "near ties",
       [](Draw& d, std::int64_t, std::int64_t, std::int64_t) {
         return -1.0 + static_cast<double>(d.integer(0, 4000)) * 0x1p-14;
       },
       plan, draw);
 }
 
-std::optional<Case> make_non_finite(const Backend& backend, std::uint64_t seed) {
-  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+std::optional<Case> make_non_finite(const SpecSource& source, std::uint64_t seed) {
+  return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
     plan.tokens = 10;
     Case subject = ordinary(b, s, "NaN and infinite rows", ordinary_logit, plan, draw);
     OwnedTensor& logits = subject.tensors["router_logits"];
@@ -185,8 +187,8 @@ std::optional<Case> make_non_finite(const Backend& backend, std::uint64_t seed) 
   });
 }
 
-std::optional<Case> make_hot_expert(const Backend& backend, std::uint64_t seed) {
-  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+std::optional<Case> make_hot_expert(const SpecSource& source, std::uint64_t seed) {
+  return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
     plan.tokens = 37;
     return ordinary(
         b, s, "one hot expert, others empty",
@@ -198,16 +200,16 @@ std::optional<Case> make_hot_expert(const Backend& backend, std::uint64_t seed) 
   });
 }
 
-std::optional<Case> make_every_expert(const Backend& backend, std::uint64_t seed) {
+std::optional<Case> make_every_expert(const SpecSource& source, std::uint64_t seed) {
   Draw draw(seed);
   Plan plan;
   plan.sizes = draw_sizes(draw);
   plan.sizes.experts = plan.sizes.top_k = draw.one_of(4, 6);
-  return ordinary(backend, seed, "every expert", ordinary_logit, plan, draw);
+  return ordinary(source, seed, "every expert", ordinary_logit, plan, draw);
 }
 
-std::optional<Case> make_given(const Backend& backend, std::uint64_t seed) {
-  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+std::optional<Case> make_given(const SpecSource& source, std::uint64_t seed) {
+  return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
     Case subject = start(b, s, "given routing", plan, draw);
     draw_given_routing(subject, draw.one_of(DType::i32, DType::i64),
                        draw.one_of(DType::f32, DType::bf16), false, draw);
@@ -215,15 +217,15 @@ std::optional<Case> make_given(const Backend& backend, std::uint64_t seed) {
   });
 }
 
-std::optional<Case> make_one_token(const Backend& backend, std::uint64_t seed) {
-  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+std::optional<Case> make_one_token(const SpecSource& source, std::uint64_t seed) {
+  return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
     plan.tokens = 1;
     return ordinary(b, s, "one token", ordinary_logit, plan, draw);
   });
 }
 
-std::optional<Case> make_tiles(const Backend& backend, std::uint64_t seed) {
-  return simple(backend, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+std::optional<Case> make_tiles(const SpecSource& source, std::uint64_t seed) {
+  return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
     plan.sizes.hidden = 40;
     plan.sizes.intermediate = 16;
     plan.tokens = draw.one_of(2, 15, 16) + draw.integer(0, 2) + 16 * draw.integer(0, 1) +
@@ -232,36 +234,38 @@ std::optional<Case> make_tiles(const Backend& backend, std::uint64_t seed) {
   });
 }
 
-std::optional<Case> make_wide(const Backend& backend, std::uint64_t seed) {
+std::optional<Case> make_wide(const SpecSource& source, std::uint64_t seed) {
   Draw draw(seed);
   Plan plan;
   plan.sizes = {4, 2, draw.one_of(136, 200, 264), draw.one_of(144, 272)};
   plan.tokens = draw.integer(2, 5);
-  return ordinary(backend, seed, "widths off the 128 grid", ordinary_logit, plan, draw);
+  return ordinary(source, seed, "widths off the 128 grid", ordinary_logit, plan, draw);
 }
 
-std::optional<Case> make_many_experts(const Backend& backend, std::uint64_t seed) {
+std::optional<Case> make_many_experts(const SpecSource& source, std::uint64_t seed) {
   Draw draw(seed);
   Plan plan;
   plan.sizes = {128, 8, 16, 16};
   plan.tokens = 9;
-  return ordinary(backend, seed, "128 experts, 8 chosen", ordinary_logit, plan, draw);
+  return ordinary(source, seed, "128 experts, 8 chosen", ordinary_logit, plan, draw);
 }
 
-std::optional<Case> make_exact(const Backend& backend, std::uint64_t seed) {
-  return exact_case(backend, seed);
+std::optional<Case> make_exact(const SpecSource& source, std::uint64_t seed) {
+  return exact_case(source, seed);
 }
 
 // More tokens than a 16-bit row index or a grid's second dimension can count.
-std::optional<Case> make_many_tokens(const Backend& backend, std::uint64_t seed) {
+std::optional<Case> make_many_tokens(const SpecSource& source, std::uint64_t seed) {
+  if (source.given) return std::nullopt;
   Draw draw(seed);
   Case subject;
   subject.regime = "more than 65535 tokens";
   subject.seed = seed;
   subject.spec = neutral_spec({2, 1, 8, 8});
   const Field& factor = field(find_field("router.routed_scaling_factor"));
-  if (auto changed = with_field(backend, subject.spec, factor, seed)) subject.spec = *changed;
-  if (!accepts(backend, subject.spec)) return std::nullopt;
+  if (auto changed = with_field(source.backend, subject.spec, factor, seed))
+    subject.spec = *changed;
+  if (!accepts(source.backend, subject.spec)) return std::nullopt;
   draw_tensors(subject, {65537 + draw.integer(0, 40), DType::bf16, DType::f32, Values::random},
                draw);
   draw_logits(subject, DType::f32, draw, ordinary_logit);
@@ -306,7 +310,8 @@ Case plain_case(const MoeSpec& spec, std::uint64_t seed, std::int64_t tokens) {
   return subject;
 }
 
-std::optional<Case> exact_case(const Backend& backend, std::uint64_t seed) {
+std::optional<Case> exact_case(const SpecSource& source, std::uint64_t seed) {
+  if (source.given) return std::nullopt;
   Draw draw(seed);
   Plan plan;
   plan.sizes = draw_sizes(draw);
@@ -321,10 +326,10 @@ std::optional<Case> exact_case(const Backend& backend, std::uint64_t seed) {
   subject.regime = "exact";
   subject.seed = seed;
   subject.statistical = false;
-  subject.spec = draw_spec(backend, neutral_spec(plan.sizes), draw, plan.keep_neutral);
+  subject.spec = source.draw(neutral_spec(plan.sizes), draw, plan.keep_neutral);
   MoeSpec wide = subject.spec;
   wide.layer.output_dtype = OutputDType::f32;
-  if (accepts(backend, wide)) subject.spec = wide;
+  if (accepts(source.backend, wide)) subject.spec = wide;
   if (subject.spec.experts.activation_format == ActivationFormat::fp8_e4m3) return std::nullopt;
   draw_tensors(subject, {plan.tokens, DType::bf16, DType::f32, Values::integers}, draw);
   draw_given_routing(subject, DType::i32, DType::f32, true, draw);

@@ -134,6 +134,16 @@ void judge_live(Context& context, const Field& field, const FieldCase& pair, Fie
   context.findings.back().inert = true;
 }
 
+FieldReport& row_of(Context& context, const Field& field) {
+  for (FieldReport& row : context.fields) {
+    if (row.field == field.name) return row;
+  }
+  FieldReport& row = context.fields.emplace_back();
+  row.field = field.name;
+  row.claimed = true;
+  return row;
+}
+
 bool can_double(const Field& field) {
   try {
     double_fault(field.name);
@@ -145,7 +155,31 @@ bool can_double(const Field& field) {
 
 }  // namespace
 
+// Only the fields that the given spec sets, at the values that it gives.
+void check_given_fields(Context& context, const MoeSpec& spec) {
+  const PreparedPtr with = context.bank.of("given spec", [&] {
+    Case subject = plain_case(spec, context.options.seed, kTokens);
+    subject.regime = "the given spec";
+    return subject;
+  });
+  const RunResult result = run_case(context.backend, with->subject, context.run);
+  const bool exact = context.judge(with, result, context.compare_options());
+  for (const Field* field : live_fields(spec)) {
+    FieldReport& row = row_of(context, *field);
+    row.values = {field->value(spec)};
+    row.exact = exact ? Verdict::pass : Verdict::fail;
+    const auto without = without_field(with->subject, *field);
+    if (!without || !accepts(context.backend, without->spec)) continue;
+    FieldCase pair{with, context.bank.of(fmt::format("given spec without {}", field->name),
+                                         [&] { return *without; })};
+    if (distance(*pair.with, *pair.without) > 1.0) judge_live(context, *field, pair, row, result);
+  }
+}
+
 void check_fields(Context& context) {
+  if (context.bank.source().given) {
+    return check_given_fields(context, *context.bank.source().given);
+  }
   const FieldSet claims = context.backend.claims();
   // All fields neutral first: if that fails, no field is to blame.
   for (const Sizes& sizes : kShapes) {
@@ -160,25 +194,19 @@ void check_fields(Context& context) {
   }
   for (const Field& field : fields()) {
     if (!claims.contains(field.name) || field.kind == FieldKind::size) continue;
-    auto row = std::find_if(context.fields.begin(), context.fields.end(),
-                            [&](const FieldReport& r) { return r.field == field.name; });
-    if (row == context.fields.end()) {
-      row = context.fields.insert(context.fields.end(), FieldReport{});
-      row->field = field.name;
-    }
-    row->claimed = true;
+    FieldReport& row = row_of(context, field);
     for (const auto& [sizes, seed] : values_of(context, field)) {
       if (context.done()) return;
       const FieldCase pair = field_case(context, field, sizes, seed);
       if (!pair.with || !accepts(context.backend, pair.with->subject.spec)) continue;
-      row->values.push_back(field.value(pair.with->subject.spec));
+      row.values.push_back(field.value(pair.with->subject.spec));
       const RunResult result = run_case(context.backend, pair.with->subject, context.run);
       const bool exact = context.judge(pair.with, result, context.compare_options(), field.name);
-      row->exact =
-          exact ? (row->exact == Verdict::fail ? Verdict::fail : Verdict::pass) : Verdict::fail;
-      judge_live(context, field, pair, *row, result);
+      row.exact =
+          exact ? (row.exact == Verdict::fail ? Verdict::fail : Verdict::pass) : Verdict::fail;
+      judge_live(context, field, pair, row, result);
       // Exact at a value for which once and twice differ: applied once.
-      if (can_double(field)) row->once = row->exact;
+      if (can_double(field)) row.once = row.exact;
       if (!exact) break;
     }
   }

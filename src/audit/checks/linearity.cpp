@@ -74,7 +74,7 @@ void check_linearity(Context& context) {
     // Ids must not be ambiguous for the factor, so the spec is drawn once and scaled.
     Draw draw(context.seed(round) * 13 + 3);
     const MoeSpec spec =
-        draw_spec(context.bank.backend(), neutral_spec({8, round % 2 == 0 ? 3 : 1, 40, 48}), draw);
+        context.bank.source().draw(neutral_spec({8, round % 2 == 0 ? 3 : 1, 40, 48}), draw);
     const std::string key = fmt::format("linear#{}", context.seed(round));
     bool on_input = spec.router.apply_router_weight_on_input;
     if (!field(find_field("routed_scaling_factor")).is_neutral(spec) && !on_input) {

@@ -2,6 +2,8 @@
 // whole.
 #include <fmt/format.h>
 
+#include <numeric>
+
 #include "audit/cases/draw_spec.hpp"
 #include "audit/checks/check.hpp"
 
@@ -74,10 +76,13 @@ std::vector<LayerSpec> maps(std::int64_t experts, Draw& draw) {
   std::vector<LayerSpec> ranks(kRanks);
   for (LayerSpec& rank : ranks) rank.expert_map.assign(static_cast<std::size_t>(experts), -1);
   std::vector<std::int32_t> held(kRanks, 0);
-  for (std::int64_t i = 0; i < experts; ++i) {
-    const std::int64_t e = (i * 5 + 3) % experts;  // not in order; 5 and 8 share no divisor
+  std::vector<std::size_t> order(static_cast<std::size_t>(experts));
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  for (std::size_t i = order.size(); i > 0; --i) {
+    const auto other = draw.integer(0, static_cast<std::int64_t>(i) - 1);
+    std::swap(order[i - 1], order[static_cast<std::size_t>(other)]);
     const auto rank = static_cast<std::size_t>(draw.integer(0, kRanks - 1));
-    ranks[rank].expert_map[static_cast<std::size_t>(e)] = held[rank]++;
+    ranks[rank].expert_map[order[i - 1]] = held[rank]++;
   }
   std::erase_if(ranks, [](const LayerSpec& rank) {
     return std::all_of(rank.expert_map.begin(), rank.expert_map.end(),
@@ -143,7 +148,11 @@ void check_shards(Context& context) {
       MoeSpec base = neutral_spec({8, 3, 40, 48});
       base.layer.output_dtype = OutputDType::f32;
       if (!accepts(context.bank.backend(), base)) base.layer.output_dtype = OutputDType::as_input;
-      const MoeSpec spec = draw_spec(context.bank.backend(), base, draw, kPlacement);
+      MoeSpec spec = context.bank.source().draw(base, draw, kPlacement);
+      const LayerSpec neutral;
+      spec.layer.local_expert_offset = neutral.local_expert_offset;
+      spec.layer.num_local_experts = neutral.num_local_experts;
+      spec.layer.expert_map.clear();
       Case made = plain_case(spec, context.seed(round), 7);
       made.regime = "shards";
       return made;

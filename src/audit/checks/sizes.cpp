@@ -16,7 +16,7 @@ PreparedPtr usual(Context& context, int round, std::int64_t tokens) {
   return context.bank.of(key, [&] {
     Draw draw(context.seed(round) * 977 + 5);
     const MoeSpec spec =
-        draw_spec(context.bank.backend(), neutral_spec({8, round % 2 == 0 ? 2 : 1, 40, 16}), draw);
+        context.bank.source().draw(neutral_spec({8, round % 2 == 0 ? 2 : 1, 40, 16}), draw);
     return plain_case(spec, context.seed(round), tokens);
   });
 }
