@@ -200,8 +200,13 @@ Expression ExpressionParser::string_literal() {
 Expression ExpressionParser::bracketed() {
   if (take_sign("(")) {
     Expression inner = expression();
-    expect_sign(")");
-    return inner;
+    if (take_sign(")")) return inner;
+    Expression tuple = node(Kind::list, "", {std::move(inner)});
+    while (!take_sign(")")) {
+      expect_sign(",");
+      if (!at_sign(")")) tuple.parts.push_back(expression());
+    }
+    return tuple;
   }
   if (take_sign("[")) {
     Expression list = node(Kind::list, "", {});

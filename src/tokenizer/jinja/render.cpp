@@ -16,7 +16,8 @@
 namespace sluice::tokenizer::jinja {
 namespace {
 
-constexpr std::int64_t kMaxSteps = 10'000'000;  // a second or so; templates take thousands
+constexpr std::int64_t kMaxSteps = 1'000'000;  // a second or so; templates take thousands
+constexpr std::size_t kBytesPerStep = 512;     // what is copied costs, too
 constexpr std::size_t kMaxOutputBytes = 64 << 20;
 
 constexpr int kMaxMacroDepth = 32;
@@ -42,8 +43,9 @@ class Renderer {
  private:
   using Scope = std::vector<std::pair<std::string, Value>>;
 
-  void step(int line) {
-    if (++steps_ > kMaxSteps) refuse(line, fmt::format("more than {} steps", kMaxSteps));
+  void step(int line, std::size_t count = 1) {
+    steps_ += static_cast<std::int64_t>(count);
+    if (steps_ > kMaxSteps) refuse(line, fmt::format("more than {} steps", kMaxSteps));
   }
 
   Value* find(const std::string& name) {
@@ -66,7 +68,15 @@ class Renderer {
   }
 
   Value evaluate(const Expression& e) {
-    step(e.line);
+    Value value = computed(e);
+    const auto* text = value.as<std::string>();
+    const List* list = value.list();
+    step(e.line, 1 + (text != nullptr ? text->size() / kBytesPerStep : 0) +
+                     (list != nullptr ? list->size() : 0));
+    return value;
+  }
+
+  Value computed(const Expression& e) {
     const auto part = [&](std::size_t i) { return evaluate(e.parts[i]); };
     switch (e.kind) {
       case Expression::Kind::literal:
@@ -293,6 +303,7 @@ class Renderer {
     const List items = loop_items(statement);
     if (items.empty()) return execute(statement.branches[1]);
     for (std::size_t i = 0; i < items.size(); ++i) {
+      step(statement.line);
       scopes_.emplace_back();
       bind(statement, items[i]);
       set("loop", loop_variable(items, i));
