@@ -47,16 +47,18 @@ inline float exp_of_negative(float x) {
 
 // sigmoid() of every logit. Below -87 the row's exp no longer tells logits apart: libm's does.
 inline void sigmoid_row(std::span<const float> logits, std::span<float> scores) {
-  float lowest = 0.0f;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    const float e = exp_of_negative(-std::abs(logits[i]));
-    const float numerator = logits[i] < 0.0f ? e : 1.0f;
-    scores[i] = numerator / (1.0f + e);
-    lowest = logits[i] < lowest ? logits[i] : lowest;
+  const float* x = logits.data();
+  float* out = scores.data();
+  const std::size_t count = logits.size();
+  int low = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const float e = exp_of_negative(-std::abs(x[i]));
+    out[i] = (x[i] < 0.0f ? e : 1.0f) / (1.0f + e);
+    low |= x[i] < -87.0f;
   }
-  if (lowest >= -87.0f) return;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] < -87.0f) scores[i] = sigmoid(logits[i]);
+  if (low == 0) return;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (x[i] < -87.0f) out[i] = sigmoid(x[i]);
   }
 }
 

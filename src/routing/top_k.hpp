@@ -22,19 +22,25 @@ inline std::int32_t index_of_key(std::uint64_t key) {
 }
 
 // Leaves the keys of the best in `best`, best first; best.size() <= scores.size(). Insertion into
-// a short sorted list: most candidates fail the one comparison with the worst kept.
+// a short sorted list: most candidates fail the one comparison with the worst kept, and an equal or
+// NaN candidate fails it too, as it must: its index is higher.
 inline void choose_top(std::span<const float> scores, std::span<std::uint64_t> best) {
-  std::size_t count = 0;
-  for (std::size_t i = 0; i < scores.size(); ++i) {
+  const auto insert = [&](std::size_t i, std::size_t at) {
     const std::uint64_t key = choice_key(scores[i], static_cast<std::int64_t>(i));
-    if (count == best.size()) {
-      if (key < best[count - 1]) continue;
-    } else {
-      ++count;
-    }
-    std::size_t at = count - 1;
     for (; at > 0 && best[at - 1] < key; --at) best[at] = best[at - 1];
     best[at] = key;
+  };
+  const auto worst_kept = [&] {
+    const float score = scores[static_cast<std::size_t>(index_of_key(best.back()))];
+    return std::isnan(score) ? -std::numeric_limits<float>::infinity() : score;
+  };
+  if (best.empty()) return;
+  for (std::size_t i = 0; i < best.size(); ++i) insert(i, i);
+  float worst = worst_kept();
+  for (std::size_t i = best.size(); i < scores.size(); ++i) {
+    if (!(scores[i] > worst)) continue;
+    insert(i, best.size() - 1);
+    worst = worst_kept();
   }
 }
 
