@@ -75,12 +75,12 @@ TEST(Linear, EveryInstructionSetStaysWithinTheBoundOfEachElement) {
   const auto executor = make_executor(2);
   for (const Isa* isa : present_isas()) {
     for (const Case& c : kCases) {
-      for (std::int64_t rows : {8, 16, 40, 72, 136}) {
-        for (std::int64_t cols : {1, 2, 8, 24, 31, 40, 64, 104}) {
+      for (std::int64_t rows : {8, 40, 136}) {
+        for (std::int64_t cols : {1, 8, 31, 40, 64}) {
           const Matrix w(rows, cols, dtype_of(c.w), 7u);
           const TensorView view = w.view();
           const PackedMatrix packed({&view, 1}, c.w, *executor);
-          for (std::int64_t tokens : {1, 3, 5, 13, 17, 33}) {
+          for (std::int64_t tokens : {1, 5, 13, 33}) {
             const Matrix x(tokens, cols, c.x, 11u);
             const auto what = fmt::format("{} x {} w {} T={} R={} C={}", isa->name, to_string(c.x),
                                           to_string(w.dtype), tokens, rows, cols);
@@ -96,8 +96,8 @@ TEST(Linear, EveryInstructionSetStaysWithinTheBoundOfEachElement) {
 // Token tiles of every height, and the first sizes that need two items of work.
 TEST(Linear, EveryNumberOfTokens) {
   const auto executor = make_executor(3);
-  const std::int64_t rows = 152;
-  const std::int64_t cols = 72;
+  const std::int64_t rows = 136;
+  const std::int64_t cols = 40;
   for (const Isa* isa : present_isas()) {
     for (const Case& c : kCases) {
       const Matrix w(rows, cols, dtype_of(c.w), 3u);
