@@ -18,7 +18,10 @@ void DecoderModel::load_ends(const WeightSource& weights, double rms_norm_eps,
   const TensorView table = weights.tensor("model.embed_tokens.weight");
   embed_tokens_ = Embedding(table);
   norm_ = RmsNorm(weights.tensor("model.norm.weight"), rms_norm_eps);
-  lm_head_ = Linear(tie_word_embeddings ? table : weights.tensor("lm_head.weight"), executor());
+  // transformers ties AFMoE, saves Kimi's own head whatever the config says, and ties no two
+  // tensors that a checkpoint has both: what is there counts.
+  const bool tied = tie_word_embeddings && !weights.contains("lm_head.weight");
+  lm_head_ = Linear(tied ? table : weights.tensor("lm_head.weight"), executor());
   weights.release();
 }
 

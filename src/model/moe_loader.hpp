@@ -15,8 +15,8 @@ namespace sluice {
 // The config's spec with what the checkpoint and the options decide: dtypes and compatibility.
 MoeSpec spec_in_use(MoeSpec spec, DType expert_dtype, const ModelOptions& options);
 
-// Whether one chosen expert's weight is divided by itself. Transformers' AFMoE does; MoeSpec's
-// norm_topk_prob, like the released Kimi code, leaves a single weight alone.
+// Whether one chosen expert's weight is divided by itself. Both families do in transformers and in
+// serving; MoeSpec's norm_topk_prob, like the released Kimi code, leaves a single weight alone.
 enum class SingleExpertNorm : std::uint8_t { leave, divide };
 
 // Sets description.moe to the spec in use.

@@ -1,5 +1,8 @@
 #include "model/plain_decoder.hpp"
 
+#include "base/fail.hpp"
+#include "model/limits.hpp"
+
 namespace sluice {
 
 void require_plain_decoder(const ConfigReader& config) {
@@ -19,6 +22,13 @@ void require_plain_decoder(const ConfigReader& config) {
   config.require_text({"rope_parameters.type"}, "default");
   config.require_text({"rope_scaling.rope_type"}, "default");
   config.require_text({"rope_scaling.type"}, "default");
+}
+
+void check_tensor_count(std::int64_t layers, std::int64_t experts) {
+  if (experts <= kMostExpertMatrices / layers) return;
+  fail(ErrorKind::checkpoint,
+       "config.json: {} layers of {} experts have more than {} expert matrices; no model has",
+       layers, experts, 3 * kMostExpertMatrices);
 }
 
 }  // namespace sluice

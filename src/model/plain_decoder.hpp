@@ -9,4 +9,7 @@ namespace sluice {
 // quantised weights, soft caps, residual multipliers, scaled rotary embeddings, …
 void require_plain_decoder(const ConfigReader& config);
 
+// Refuses a config whose list of tensors alone would fill the memory.
+void check_tensor_count(std::int64_t layers, std::int64_t experts);
+
 }  // namespace sluice

@@ -128,6 +128,8 @@ INSTANTIATE_TEST_SUITE_P(
         Hostile{"trinity_mini", R"({"attention_bias": true})", "attention_bias"},
         Hostile{"trinity_mini", R"({"score_func": "tanh"})", "score_func"},
         Hostile{"trinity_mini", R"({"quantization_config": {"bits": 4}})", "quantization_config"},
+        Hostile{"trinity_mini", R"({"num_experts": 1000000000})", "1000000000"},
+        Hostile{"trinity_mini", R"({"num_experts": 16384})", "16384 experts"},
         Hostile{"trinity_mini", R"({"num_experts_per_tok": 129})", "top_k"}));
 
 INSTANTIATE_TEST_SUITE_P(

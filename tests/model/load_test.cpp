@@ -119,6 +119,49 @@ TEST(Load, OneExpertPerTokenWeighsExactlyTheScale) {
   EXPECT_NE(logits_of(*edited.load(), {1, 2, 3, 4, 5, 6}), before);
 }
 
+// So does Kimi's in transformers; the released code, which weights_from_biased_scores stands for,
+// leaves a single weight alone.
+TEST(Load, OneExpertPerTokenInKimi) {
+  Edited edited(golden_path("kimi_linear", "released"));
+  edited.config["num_experts_per_token"] = 1;
+  edited.config["moe_renormalize"] = true;
+  std::map<std::string, std::vector<float>> halved;
+  const auto ids = std::vector<std::int32_t>{1, 2, 3, 4, 5, 6};
+  const ModelOptions remote{.weights_from_biased_scores = true};
+  std::vector<float> zeros(64, 0.0f);
+  for (auto& [name, view] : edited.tensors) {
+    if (!name.ends_with("e_score_correction_bias")) continue;
+    ASSERT_LE(view.shape.elements(), 64);
+    view.data = zeros.data();
+  }
+  const auto before = logits_of(*edited.load(), ids);
+  const auto remote_before = logits_of(*edited.load(remote), ids);
+  for (auto& [name, view] : edited.tensors) {
+    if (!name.ends_with("block_sparse_moe.gate.weight")) continue;
+    for (std::int64_t i = 0; i < view.shape.elements(); ++i) {
+      halved[name].push_back(0.5f * load_float(view.data, view.dtype, i));
+    }
+    view = {halved[name].data(), DType::f32, view.shape, {}};
+  }
+  EXPECT_EQ(logits_of(*edited.load(), ids), before);
+  EXPECT_NE(logits_of(*edited.load(remote), ids), remote_before);
+}
+
+// transformers writes a head of its own for a Kimi config that says tied, and [0, H] tensors for
+// shared experts that a config has none of.
+TEST(Load, TiedConfigsMayBringAHeadAndEmptyTensorsAreNoSurprise) {
+  for (const auto& [family, name] :
+       {std::pair{"afmoe", "gqa_window"}, {"kimi_linear", "released"}}) {
+    Edited edited(golden_path(family, name));
+    const auto untied = logits_of(*edited.load(), {1, 2, 3});
+    edited.config["tie_word_embeddings"] = true;
+    edited.tensors["model.layers.0.none.weight"] = {untied.data(), DType::f32, {0, 8}, {}};
+    EXPECT_EQ(logits_of(*edited.load(), {1, 2, 3}), untied) << family;
+    edited.tensors.erase("lm_head.weight");
+    EXPECT_NE(logits_of(*edited.load(), {1, 2, 3}), untied) << family;
+  }
+}
+
 TEST(Load, KimiOptionsChangeWhatTheySay) {
   const std::string kimi = golden_path("kimi_linear", "released").string();
   const std::vector<std::int32_t> ids{3, 1, 4, 1, 5, 9, 2, 6};

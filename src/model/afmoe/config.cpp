@@ -3,8 +3,8 @@
 #include <sluice/presets.hpp>
 
 #include "base/fail.hpp"
-#include "model/plain_decoder.hpp"
 #include "model/limits.hpp"
+#include "model/plain_decoder.hpp"
 
 namespace sluice::afmoe {
 namespace {
@@ -68,6 +68,7 @@ Config read_config(const std::string& json_text) {
   config.mup_enabled = reader.find_flag("mup_enabled").value_or(false);
   config.tie_word_embeddings = reader.find_flag("tie_word_embeddings").value_or(false);
   config.moe = spec_from_config(json_text);
+  check_tensor_count(config.num_hidden_layers, config.moe.router.num_experts);
   check_heads(config);
   return config;
 }

@@ -19,6 +19,10 @@ MoeTensorNames moe_names(std::int64_t layer) {
 // Of this checkpoint, in the layout it has.
 std::vector<TensorExpectation> expectations(const Config& config, const Checkpoint& checkpoint) {
   std::vector<TensorExpectation> result = plain_expectations(expected_tensors(config));
+  if (config.tie_word_embeddings) {
+    const Shape head{config.vocab_size, config.hidden_size};
+    result.push_back({"lm_head.weight", {head}, float_dtypes(), true});
+  }
   for (std::int64_t index = config.num_dense_layers; index < config.num_hidden_layers; ++index) {
     const MoeTensorNames names = moe_names(index);
     expect_layout(checkpoint, names, names.experts, config.moe, result);

@@ -5,8 +5,8 @@
 #include <sluice/presets.hpp>
 
 #include "base/fail.hpp"
-#include "model/plain_decoder.hpp"
 #include "model/limits.hpp"
+#include "model/plain_decoder.hpp"
 
 namespace sluice::kimi_linear {
 namespace {
@@ -137,6 +137,7 @@ Config read_config(const std::string& json_text) {
   config.rms_norm_eps = reader.real("rms_norm_eps", 0.0, 1.0);
   config.tie_word_embeddings = reader.find_flag("tie_word_embeddings").value_or(false);
   config.moe = spec_from_config(json_text);
+  check_tensor_count(config.num_hidden_layers, config.moe.router.num_experts);
   return config;
 }
 

@@ -50,6 +50,10 @@ MoeTensorNames moe_names(const Checkpoint& checkpoint, std::int64_t layer) {
 // Of this checkpoint, in the names and layouts it has.
 std::vector<TensorExpectation> expectations(const Config& config, const Checkpoint& checkpoint) {
   std::vector<TensorExpectation> result = plain_expectations(expected_tensors(config));
+  if (config.tie_word_embeddings) {
+    const Shape head{config.vocab_size, config.hidden_size};
+    result.push_back({"lm_head.weight", {head}, float_dtypes(), true});
+  }
   for (TensorExpectation& expected : result) {
     expected.name = present(checkpoint, expected.name);
     if (expected.name.ends_with("A_log")) {
@@ -138,9 +142,11 @@ KimiLinearModel::Layer KimiLinearModel::load_layer(const Config& config, std::in
                                    tensor("mlp.down_proj.weight"), executor());
     return layer;
   }
-  layer.feed_forward =
-      load_moe(config.moe, SingleExpertNorm::leave, moe_names(weights.checkpoint(), index), weights,
-               options, compute_.executor, description_.layers[static_cast<std::size_t>(index)]);
+  layer.feed_forward = load_moe(
+      config.moe,
+      options.weights_from_biased_scores ? SingleExpertNorm::leave : SingleExpertNorm::divide,
+      moe_names(weights.checkpoint(), index), weights, options, compute_.executor,
+      description_.layers[static_cast<std::size_t>(index)]);
   return layer;
 }
 
