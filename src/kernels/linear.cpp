@@ -47,12 +47,18 @@ struct Product {
   }
 };
 
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
 // Calls item(first token, tokens, first panel, panels) over the whole product, work-stealing.
+// Panels come in pairs; narrow products are cut finer, so that every worker gets a few items.
 template <typename Item>
 void for_each_item(const Product& product, Executor& executor, Item item) {
-  const std::int64_t token_items = (product.tokens + kItemTokens - 1) / kItemTokens;
-  const std::int64_t panel_items = (product.w.panels() + kItemPanels - 1) / kItemPanels;
-  const std::int64_t items = token_items * panel_items;
+  const std::int64_t token_items = ceil_div(product.tokens, kItemTokens);
+  std::int64_t step = kItemPanels;
+  while (step > 2 && token_items * ceil_div(product.w.panels(), step) < 4 * executor.workers()) {
+    step /= 2;
+  }
+  const std::int64_t items = token_items * ceil_div(product.w.panels(), step);
   std::atomic<std::int64_t> next{0};
   auto work = [&](int) {
     for (;;) {
@@ -60,9 +66,9 @@ void for_each_item(const Product& product, Executor& executor, Item item) {
       if (index >= items) return;
       // Neighbouring items share panels: tokens are the inner loop.
       const std::int64_t token = index % token_items * kItemTokens;
-      const std::int64_t panel = index / token_items * kItemPanels;
+      const std::int64_t panel = index / token_items * step;
       item(token, std::min(kItemTokens, product.tokens - token), panel,
-           std::min(kItemPanels, product.w.panels() - panel));
+           std::min(step, product.w.panels() - panel));
     }
   };
   if (items == 1 || product.tokens * product.w.rows * product.w.cols <= kSerialProducts) {

@@ -6,8 +6,8 @@ namespace sluice {
 namespace {
 
 // A tile of few rows streams its weights once: large enough that taking it costs nothing (0.1 us),
-// small enough that the last one does not leave other workers idle for long (10 us each).
-constexpr std::int64_t kStreamBytes = 128 << 10;
+// small enough that the last one does not leave other workers idle for long (20 us each).
+constexpr std::int64_t kStreamBytes = 256 << 10;
 constexpr std::int64_t kFewRows = 16;
 
 class Builder {
