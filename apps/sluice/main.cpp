@@ -19,6 +19,7 @@ namespace {
 constexpr Verb kVerbs[] = {
     {"run", "A prompt or a chat message to text", declare_run},
     {"eval", "Answer GSM8K on several backends side by side", declare_eval},
+    {"audit", "Find the parameter that a backend lost", declare_audit},
     {"bench", "Measure MoE layers against this machine's ceilings", declare_bench},
     {"fields", "Everything a spec can say, and which backend honours it", declare_fields},
     {"inspect", "What a model or a spec asks for, and who honours it", declare_inspect},

@@ -132,8 +132,7 @@ AuditReport audit(const Backend& backend, const AuditOptions& given) {
     fail(ErrorKind::unsupported, "backend {} is not available here: {}", backend.name(), *reason);
   }
   const AuditOptions options = auditing::with_executor(given);
-  auditing::CaseBank bank(auditing::source_of(backend, options),
-                          {options.allowances.slot_outputs_rounded});
+  auditing::CaseBank bank(auditing::source_of(backend, options), options.allowances);
   return auditing::run_session(backend, options, bank, false);
 }
 

@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 
+#include <sluice/audit.hpp>
+
 #include "audit/cases/regime.hpp"
 #include "audit/oracle/layer.hpp"
 
@@ -22,8 +24,8 @@ using PreparedPtr = std::shared_ptr<const Prepared>;
 class CaseBank {
  public:
   // Cases are drawn for what `backend` claims and supports.
-  CaseBank(SpecSource source, const OracleOptions& options)
-      : source_(std::move(source)), options_(options) {}
+  CaseBank(SpecSource source, const AuditAllowances& allowances)
+      : source_(std::move(source)), allowances_(allowances) {}
 
   // Null where the regime has nothing to draw.
   PreparedPtr of(const Regime& regime, std::uint64_t seed);
@@ -32,8 +34,10 @@ class CaseBank {
   const SpecSource& source() const { return source_; }
 
  private:
+  PreparedPtr prepare(Case made) const;
+
   SpecSource source_;
-  OracleOptions options_;
+  AuditAllowances allowances_;
   std::map<std::string, PreparedPtr, std::less<>> cases_;
 };
 

@@ -54,8 +54,7 @@ int MutationScore::killed() const {
 MutationScore audit_mutants(const Backend& backend, const AuditOptions& given) {
   AuditOptions options = auditing::with_executor(given);
   options.replay_directory.clear();
-  auditing::CaseBank bank(auditing::source_of(backend, options),
-                          {options.allowances.slot_outputs_rounded});
+  auditing::CaseBank bank(auditing::source_of(backend, options), options.allowances);
   MutationScore score;
   score.backend = backend.name();
   for (const auditing::Mutant& mutant : auditing::mutant_list()) {

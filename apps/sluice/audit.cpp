@@ -1,0 +1,234 @@
+// sluice audit: is a parameter lost? And would the audit notice?
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <fstream>
+#include <memory>
+#include <sluice/audit.hpp>
+#include <sluice/plugin_backend.hpp>
+
+#include "audit/isolate.hpp"
+#include "base/fail.hpp"
+#include "output/json_file.hpp"
+#include "output/progress.hpp"
+#include "verb.hpp"
+
+namespace sluice::cli {
+namespace {
+
+constexpr const char* kFooter =
+    R"(Suites: quick (seconds), full (minutes), or one class of bugs of docs/lost-parameters.md:
+  A factor   B shared experts   C routing method   D precision of bias and logits
+  E activation constants   F weight on input   G expert parallelism   H expert biases
+  I layout   J unwritten memory   K zero tokens   L sizes   M ties and NaN   N scales and formats
+  O races   P chunk tails   Q silent substitution
+
+Examples:
+  sluice audit --backend cpu --suite full --html report.html
+  sluice audit --plugin ./libmine.so --replay failures/
+  sluice audit --backend cpu --inject drop:router.routed_scaling_factor   # watch it fail
+  sluice audit --backend cpu --mutants                                   # the mutation score
+  sluice audit --rate-test audit/rate-tests/vllm-repaired.json           # a test of somebody's
+
+Exit status: 0 nothing lost, 1 something is, 2 bad usage.)";
+
+struct Options {
+  std::string backend;
+  std::string plugin;
+  std::string inject;
+  std::string spec;
+  std::string json;
+  std::string html;
+  std::string rate_test;
+  AuditOptions audit;
+  std::int64_t false_alarms = 0;
+  int threads = 0;
+  double time_limit = 600.0;
+  bool mutants = false;
+  bool list_mutants = false;
+  bool no_routing = false;
+};
+
+void write_text(const std::string& path, const std::string& text) {
+  if (path.empty()) return;
+  if (path == "-") {
+    fmt::print("{}", text);
+    return;
+  }
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  if (!file.flush()) fail(ErrorKind::user, "cannot write {}", path);
+}
+
+// The backend named by the options, with what keeps it alive.
+struct Subject {
+  std::unique_ptr<Backend> plugin;
+  std::unique_ptr<Backend> faulty;
+  const Backend* backend = nullptr;
+};
+
+Subject subject_of(const Options& options) {
+  Subject subject;
+  if (!options.plugin.empty()) {
+    subject.plugin = load_plugin(options.plugin);
+    subject.backend = subject.plugin.get();
+  } else {
+    subject.backend = options.backend.empty() ? backends().front() : &backend(options.backend);
+  }
+  if (!options.inject.empty()) {
+    subject.faulty = inject(*subject.backend, options.inject);
+    subject.backend = subject.faulty.get();
+  }
+  return subject;
+}
+
+AuditOptions audit_options(const Options& options) {
+  AuditOptions audit = options.audit;
+  if (!options.spec.empty()) audit.spec = parse_spec(read_text(options.spec));
+  audit.allowances.reports_routing = !options.no_routing;
+  audit.load.executor = make_executor(options.threads);
+  return audit;
+}
+
+int finish(const Options& options, const AuditReport& report) {
+  if (options.json != "-" && options.html != "-") fmt::print("{}", audit_text(report));
+  write_text(options.json, audit_json(report));
+  write_text(options.html, audit_html(report));
+  return report.ok() ? kOk : kFoundProblem;
+}
+
+int run_audit(const Options& options, const std::function<void(std::string_view)>& say) {
+  const Subject subject = subject_of(options);
+  AuditOptions audit_with = audit_options(options);
+  audit_with.progress = say;
+  return finish(options, audit(*subject.backend, audit_with));
+}
+
+int run_mutants(const Options& options) {
+  const Subject subject = subject_of(options);
+  AuditOptions audit_with = audit_options(options);
+  ProgressLine line("mutants");
+  double done = 0.0;
+  audit_with.progress = [&](std::string_view mutant) {
+    line.update(done++, static_cast<double>(mutants().size()), std::string(mutant));
+  };
+  const MutationScore score = audit_mutants(*subject.backend, audit_with);
+  line.clear();
+  if (options.json != "-") fmt::print("{}", mutation_text(score));
+  write_text(options.json, mutation_json(score));
+  return score.killed() == score.applicable() ? kOk : kFoundProblem;
+}
+
+int run_false_alarms(const Options& options) {
+  const Subject subject = subject_of(options);
+  const AuditOptions audit_with = audit_options(options);
+  FalseAlarms all;
+  ProgressLine line("seeds");
+  for (std::int64_t i = 0; i < options.false_alarms; ++i) {
+    line.update(static_cast<double>(i), static_cast<double>(options.false_alarms));
+    const FalseAlarms one = count_false_alarms(
+        *subject.backend, audit_with.seed + static_cast<std::uint64_t>(i), 1, audit_with);
+    ++all.seeds;
+    all.cases += one.cases;
+    all.worst_use = std::max(all.worst_use, one.worst_use);
+    all.failures.insert(all.failures.end(), one.failures.begin(), one.failures.end());
+  }
+  line.clear();
+  for (const AuditFailure& failure : all.failures) {
+    fmt::print("{} (seed {}), stage {}: {}\n", failure.regime, failure.seed,
+               to_string(failure.stage), failure.message);
+  }
+  fmt::print(
+      "{}: {} alarms in {} cases over {} seeds; a correct output needed at most {:.3f} of "
+      "its bound\n",
+      subject.backend->name(), all.failures.size(), all.cases, all.seeds, all.worst_use);
+  return all.failures.empty() ? kOk : kFoundProblem;
+}
+
+// A plugin's code is somebody else's: it runs in a child.
+int run_plugin(const Options& options) {
+  const auto outcome = auditing::run_isolated(
+      [&](const auditing::Say& say) {
+        return options.mutants            ? run_mutants(options)
+               : options.false_alarms > 0 ? run_false_alarms(options)
+                                          : run_audit(options, say);
+      },
+      options.time_limit);
+  if (outcome.finished) return outcome.exit_code;
+  AuditReport report;
+  report.backend = options.plugin;
+  report.suite = options.audit.suite;
+  report.seed = options.audit.seed;
+  AuditFailure& failure = report.failures.emplace_back();
+  failure.check = outcome.during.empty() ? "load" : outcome.during;
+  failure.bug_class = 'O';
+  failure.stage = outcome.during.empty() ? Stage::load : Stage::memory;
+  failure.message = fmt::format(
+      "the plugin {} during the check \"{}\"; it ran in a child process, "
+      "so the audit itself goes on. --suite with one class narrows it "
+      "down",
+      outcome.what, failure.check);
+  return finish(options, report);
+}
+
+int run(const Options& options) {
+  if (options.list_mutants) {
+    for (const MutantInfo& mutant : mutants()) {
+      fmt::print("{} {:36} behaves as if {}  [{}]\n", mutant.bug_class, mutant.name, mutant.meaning,
+                 mutant.cases);
+    }
+    return kOk;
+  }
+  if (!options.rate_test.empty()) {
+    fmt::print("{}", rating_text(rate_test(read_text(options.rate_test))));
+    return kOk;
+  }
+  if (!options.plugin.empty()) return run_plugin(options);
+  if (options.mutants) return run_mutants(options);
+  if (options.false_alarms > 0) return run_false_alarms(options);
+  ProgressLine line("audit");
+  return run_audit(options, [&](std::string_view check) { line.update(0, 1, std::string(check)); });
+}
+
+}  // namespace
+
+Run declare_audit(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::Option* backend =
+      app.add_option("--backend", options->backend, "Audit this backend; default: the fastest");
+  app.add_option("--plugin", options->plugin, "Audit the backend in this shared object")
+      ->excludes(backend);
+  app.add_option("--suite", options->audit.suite, "quick, full, or a class A … Q")
+      ->capture_default_str();
+  app.add_option("--spec", options->spec, "Keep this spec's fields, JSON, instead of drawing them");
+  app.add_option("--seed", options->audit.seed, "First seed")->capture_default_str();
+  app.add_option("--rounds", options->audit.rounds, "Draws per check; 0: what the suite says")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--inject", options->inject,
+                 "Make the backend wrong first: drop:FIELD, double:FIELD, or a mutant");
+  app.add_option("--json", options->json, "Write the report here; - is stdout");
+  app.add_option("--html", options->html, "Write the report as one page here");
+  app.add_option("--replay", options->audit.replay_directory,
+                 "Write each failure's spec and tensors here, for `sluice layer`");
+  app.add_flag("--slot-outputs-rounded", options->audit.allowances.slot_outputs_rounded,
+               "The backend rounds expert outputs before it combines them; allow for that");
+  app.add_flag("--no-routing", options->no_routing,
+               "The backend does not report topk_ids and topk_weights");
+  app.add_flag("--mutants", options->mutants,
+               "Audit faulty copies of the backend instead, and print the mutation score");
+  app.add_flag("--list-mutants", options->list_mutants, "The catalogue of faults");
+  app.add_option("--false-alarms", options->false_alarms,
+                 "Run the exactness check for this many seeds and count alarms")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--rate-test", options->rate_test,
+                 "Which mutants would this test kill? A description, JSON");
+  app.add_option("--time-limit", options->time_limit, "Seconds that a plugin may take")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--threads", options->threads, "Worker threads; 0: one per core")
+      ->check(CLI::NonNegativeNumber);
+  app.footer(kFooter);
+  return [options] { return run(*options); };
+}
+
+}  // namespace sluice::cli

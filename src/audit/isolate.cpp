@@ -1,0 +1,97 @@
+#include "audit/isolate.hpp"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+
+#include "base/fail.hpp"
+
+namespace sluice::auditing {
+namespace {
+
+std::string signal_name(int signal) {
+  const char* name = sigabbrev_np(signal);
+  return name != nullptr ? fmt::format("SIG{}", name) : fmt::format("signal {}", signal);
+}
+
+// Reads what the child says until it closes the pipe or time is up. False: time is up.
+bool listen(int pipe, double seconds, std::string& last) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+  std::string text;
+  for (;;) {
+    const auto left =
+        std::chrono::duration<double, std::milli>(end - std::chrono::steady_clock::now()).count();
+    if (left <= 0) return false;
+    pollfd ready{pipe, POLLIN, 0};
+    const int got = poll(&ready, 1, static_cast<int>(std::min(left, 1e6)) + 1);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    char buffer[512];
+    const ssize_t bytes = read(pipe, buffer, sizeof buffer);
+    if (bytes <= 0) return true;
+    text.append(buffer, static_cast<std::size_t>(bytes));
+    for (std::size_t line = text.find('\n'); line != std::string::npos; line = text.find('\n')) {
+      last = text.substr(0, line);
+      text.erase(0, line + 1);
+    }
+  }
+}
+
+[[noreturn]] void be_child(const std::function<int(const Say&)>& work, int pipe) {
+  // Its own group, so that whatever it starts can be ended with it.
+  setpgid(0, 0);
+  int code = 2;
+  try {
+    code = work([pipe](std::string_view what) {
+      const std::string line = std::string(what) + "\n";
+      // Nobody listening is no reason to stop.
+      [[maybe_unused]] const ssize_t written = write(pipe, line.data(), line.size());
+    });
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "sluice: error: {}\n", error.what());
+  }
+  std::fflush(nullptr);
+  _exit(code);
+}
+
+}  // namespace
+
+Isolated run_isolated(const std::function<int(const Say&)>& work, double seconds) {
+  int ends[2];
+  if (pipe(ends) != 0) fail(ErrorKind::device, "cannot make a pipe: {}", std::strerror(errno));
+  std::fflush(nullptr);  // or the child would print our buffers again
+  const pid_t child = fork();
+  if (child < 0) fail(ErrorKind::device, "cannot start a child: {}", std::strerror(errno));
+  if (child == 0) {
+    close(ends[0]);
+    be_child(work, ends[1]);
+  }
+  close(ends[1]);
+  Isolated outcome;
+  const bool in_time = listen(ends[0], seconds, outcome.during);
+  close(ends[0]);
+  if (!in_time) {
+    kill(-child, SIGKILL);
+    kill(child, SIGKILL);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!in_time) {
+    outcome.what = fmt::format("ran longer than {:g} s", seconds);
+  } else if (WIFSIGNALED(status)) {
+    outcome.what = fmt::format("crashed with {}", signal_name(WTERMSIG(status)));
+  } else {
+    outcome.finished = true;
+    outcome.exit_code = WEXITSTATUS(status);
+  }
+  return outcome;
+}
+
+}  // namespace sluice::auditing
