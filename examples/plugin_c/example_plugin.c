@@ -42,6 +42,27 @@ static float round_to_bf16(float value) {
   return bits_to_float((bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u);
 }
 
+static float f16_to_float(uint16_t half) {
+  const uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
+  const uint32_t exponent = (half >> 10) & 0x1fu, fraction = half & 0x3ffu;
+  if (exponent == 0) return (sign != 0 ? -1.0f : 1.0f) * ldexpf((float)fraction, -24);
+  if (exponent == 31) return bits_to_float(sign | 0x7f800000u | fraction << 13);
+  return bits_to_float(sign | (exponent + 112) << 23 | fraction << 13);
+}
+
+static uint16_t float_to_f16(float value) {
+  const uint16_t sign = signbit(value) ? 0x8000u : 0;
+  const float size = fabsf(value);
+  if (isnan(value)) return sign | 0x7e00u;
+  if (size >= 65520.0f) return sign | 0x7c00u;
+  /* Units of the last place of size's binade; rintf rounds ties to even. */
+  int exponent = size < 0x1p-14f ? -14 : ilogbf(size);
+  const float units = rintf(ldexpf(size, 10 - exponent));
+  const int32_t normal = size < 0x1p-14f ? 0 : (exponent + 14) * 1024;
+  return sign | (uint16_t)(normal + (int32_t)units);
+}
+
+/* Elements of F32, BF16 and F16 tensors: inputs and outputs come in any of them. */
 static float load(const void* data, int32_t dtype, int64_t index) {
   uint16_t half;
   float value;
@@ -50,20 +71,31 @@ static float load(const void* data, int32_t dtype, int64_t index) {
     return value;
   }
   memcpy(&half, (const char*)data + index * 2, 2);
-  return bits_to_float((uint32_t)half << 16); /* supports() lets nothing but BF16 through */
+  return dtype == SLUICE_F16 ? f16_to_float(half) : bits_to_float((uint32_t)half << 16);
 }
 
 static void store(void* data, int32_t dtype, int64_t index, float value) {
-  const float rounded = dtype == SLUICE_F32 ? value : round_to_bf16(value);
   uint32_t bits;
   uint16_t half;
-  memcpy(&bits, &rounded, sizeof bits);
-  half = (uint16_t)(bits >> 16);
   if (dtype == SLUICE_F32) {
-    memcpy((char*)data + index * 4, &rounded, 4);
-  } else {
-    memcpy((char*)data + index * 2, &half, 2);
+    memcpy((char*)data + index * 4, &value, 4);
+    return;
   }
+  const float rounded = round_to_bf16(value);
+  memcpy(&bits, &rounded, sizeof bits);
+  half = dtype == SLUICE_F16 ? float_to_f16(value) : (uint16_t)(bits >> 16);
+  memcpy((char*)data + index * 2, &half, 2);
+}
+
+static int64_t load_id(const void* data, int32_t dtype, int64_t index) {
+  int64_t wide;
+  int32_t narrow;
+  if (dtype == SLUICE_I64) {
+    memcpy(&wide, (const char*)data + index * 8, 8);
+    return wide;
+  }
+  memcpy(&narrow, (const char*)data + index * 4, 4);
+  return narrow;
 }
 
 static int64_t elements(const sluice_tensor* tensor) {
@@ -174,10 +206,6 @@ static sluice_status supports(const sluice_spec* spec, sluice_message* message) 
     snprintf(message->text, sizeof message->text, "router.score_func: only softmax and sigmoid");
     return SLUICE_REFUSED;
   }
-  if (spec->output_dtype == SLUICE_OUTPUT_F16) {
-    snprintf(message->text, sizeof message->text, "layer.output_dtype: only f32 and bf16");
-    return SLUICE_REFUSED;
-  }
   return SLUICE_OK;
 }
 
@@ -270,9 +298,9 @@ static sluice_status forward(const sluice_layer* layer, const sluice_forward_inp
       }
       route(layer, logits, scores, ids, weights);
     } else {
-      const char* given = input->topk_ids.data;
-      memcpy(ids, given + token * layer->top_k * 4, (size_t)layer->top_k * 4);
       for (int64_t slot = 0; slot < layer->top_k; ++slot) {
+        ids[slot] = (int32_t)load_id(input->topk_ids.data, input->topk_ids.dtype,
+                                     token * layer->top_k + slot);
         weights[slot] =
             load(input->topk_weights.data, input->topk_weights.dtype, token * layer->top_k + slot);
       }

@@ -179,8 +179,8 @@ typedef struct sluice_forward_input {
   uint64_t struct_size;
   sluice_tensor hidden_states; /* [tokens, H] F32, BF16 or F16 */
   sluice_tensor router_logits; /* [tokens, E] F32 or BF16; or the next two */
-  sluice_tensor topk_ids;      /* [tokens, K] I32, global ids */
-  sluice_tensor topk_weights;  /* [tokens, K] F32, final */
+  sluice_tensor topk_ids;      /* [tokens, K] I32 or I64, global ids */
+  sluice_tensor topk_weights;  /* [tokens, K] F32 or BF16, final */
 } sluice_forward_input;
 
 typedef struct sluice_forward_output {
