@@ -24,7 +24,9 @@ class DrawnLayer {
       weights.router_bias = draw({spec.router.num_experts}, DType::f32, 0.3f, 0.5f);
     }
     if (spec.router.e_score_correction_bias) {
+      // The last expert is hot: scores seldom differ by more than 2.
       weights.e_score_correction_bias = draw({spec.router.num_experts}, DType::f32, 0.2f, 0.4f);
+      store_float(storage_.back().data(), DType::f32, spec.router.num_experts - 1, 2.5f);
     }
     for (std::int64_t e = 0; e < experts; ++e) {
       weights.gate_up_proj.push_back(draw({halves * width, hidden}, dtype, 0.4f, 0.02f));
