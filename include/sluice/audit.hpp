@@ -37,6 +37,7 @@ struct MutantInfo {
 };
 
 std::span<const MutantInfo> mutants();
+std::string mutants_markdown();  // as in docs/lost-parameters.md
 
 // ---- Auditing ------------------------------------------------------------------------------
 
@@ -46,6 +47,7 @@ struct AuditAllowances {
   bool slot_outputs_rounded = false;  // expert outputs are rounded to the activation format
                                       // before they are combined
   bool reports_routing = true;        // false: topk_ids and topk_weights are not written
+  bool bf16_tokens = false;           // hidden states come in no other dtype
 };
 
 struct AuditOptions {
@@ -168,6 +170,7 @@ FalseAlarms count_false_alarms(const Backend& backend, std::uint64_t first_seed,
 struct RatedMutant {
   std::string name;
   char bug_class = '?';
+  bool changes = true;  // false: on the test's layer the mutant computes what is right
   bool killed = false;
   std::string evidence;  // "93.1 % of elements close, 92.5 % asked"
 };
@@ -178,6 +181,7 @@ struct TestRating {
   bool correct_passes = false;  // a test that fails a correct backend says nothing
   std::string correct_evidence;
   std::vector<RatedMutant> mutants;
+  int changing() const;
   int killed() const;
 };
 

@@ -72,6 +72,10 @@ def _reports_routing(subject: Any, reports_routing: bool | None) -> bool:
     return isinstance(subject, (Backend, str))
 
 
+def _bf16_tokens(subject: Any, bf16_tokens: bool | None) -> bool:
+    return getattr(subject, "bf16_tokens", False) if bf16_tokens is None else bf16_tokens
+
+
 def audit(
     fn: Any,
     claims: str | Iterable[str] | None = None,
@@ -85,6 +89,7 @@ def audit(
     batch_invariant: bool = False,
     slot_outputs_rounded: bool = False,
     reports_routing: bool | None = None,
+    bf16_tokens: bool | None = None,
     rounds: int = 0,
     diagnose: bool = True,
     replay_directory: str = "",
@@ -102,6 +107,7 @@ def audit(
     slot_outputs_rounded  fn rounds expert outputs to the activation format before combining them
     reports_routing       fn returns ids and weights, which are then judged too (default: not for
                           callables)
+    bf16_tokens           hidden states are bfloat16 in every case: for a fn that takes no others
     rounds   draws per check; 0: what the suite says
     replay_directory      where failing cases are written, for `sluice layer`; empty: nowhere
     progress called with each check's name
@@ -111,8 +117,9 @@ def audit(
     """
     subject = _subject(fn, claims, name, arrays, device, batch_invariant)
     settings = _core.AuditSettings(suite, seed, rounds, spec, slot_outputs_rounded,
-                                   _reports_routing(fn, reports_routing), diagnose,
-                                   str(replay_directory), threads)
+                                   _reports_routing(fn, reports_routing),
+                                   _bf16_tokens(fn, bf16_tokens), diagnose, str(replay_directory),
+                                   threads)
     return _core.audit(subject, settings, progress)
 
 
@@ -127,6 +134,7 @@ def mutation_score(
     device: str = "cpu",
     slot_outputs_rounded: bool = False,
     reports_routing: bool | None = None,
+    bf16_tokens: bool | None = None,
     rounds: int = 0,
     progress: Callable[[str], None] | None = None,
     threads: int = 0,
@@ -137,5 +145,6 @@ def mutation_score(
     """
     subject = _subject(fn, claims, name, arrays, device, False)
     settings = _core.AuditSettings(suite, seed, rounds, None, slot_outputs_rounded,
-                                   _reports_routing(fn, reports_routing), True, "", threads)
+                                   _reports_routing(fn, reports_routing),
+                                   _bf16_tokens(fn, bf16_tokens), True, "", threads)
     return _core.audit_mutants(subject, settings, progress)

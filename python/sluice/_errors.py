@@ -17,3 +17,6 @@ class Error(RuntimeError):
 
     def __reduce__(self):
         return (type(self), (str(self), self.kind))
+
+
+Error.__module__ = "sluice"

@@ -1,11 +1,15 @@
 """Other shapes of call, as what ``sluice.audit`` takes.
 
-Each adapter is an object with ``load`` and with the ``claims`` that its call can express, so that
-``sluice.audit(adapters.from_routing(fn))`` needs no claims; pass fewer to audit fewer fields.
+Each adapter is an object with ``load``. Those for a library's call carry the ``claims`` that the call
+can express, so that ``sluice.audit(adapters.vllm_fused_experts(fn))`` needs none; pass fewer to audit
+fewer fields. What a call cannot be given (a routing, where it takes logits) the ``reference`` backend
+computes: those cases say nothing about fn.
 """
 
 from __future__ import annotations
 
+import enum
+import inspect
 from typing import Any, Callable
 
 import numpy as np
@@ -13,100 +17,135 @@ import numpy as np
 from . import _arrays
 from ._core import MoeSpec, Tensor
 from ._errors import Error
-from ._layer import layer, route
+from ._layer import Layer, layer, route
 from .compat import _flashinfer_layout as layout
 from .compat._flashinfer_enums import ActivationType, RoutingMethodType, WeightLayout
 
-_ROUTING_TENSORS = ("router_bias", "e_score_correction_bias")
+__all__ = ["flashinfer_bf16_moe", "flashinfer_bf16_routed_moe", "from_logits", "from_routing",
+           "vllm_fused_experts"]
 
 
 def _on_host(array: Any) -> Any:
     return array.cpu() if _arrays.is_torch(array) else array
 
 
-def _route(spec: MoeSpec, weights: dict[str, Any], router_logits: Any) -> tuple[Any, Any]:
-    """Our router's choice, in the kind and on the device of the logits."""
-    biases = {name: _on_host(weights[name]) for name in _ROUTING_TENSORS if name in weights}
-    ids, routed = route(spec, _on_host(router_logits), **biases)
-    if _arrays.is_torch(router_logits):
+def _like(reference: Any, bits: np.ndarray, dtype: str | None = None) -> Any:
+    """An array as torch on the reference's device where that is torch; BF16 from uint16 bits."""
+    if _arrays.is_torch(reference):
         import torch
 
-        device = router_logits.device
-        return torch.from_numpy(ids).to(device), torch.from_numpy(routed).to(device)
-    return ids, routed
+        if dtype == "BF16":
+            return torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16).to(reference.device)
+        return torch.from_numpy(bits).to(reference.device)
+    return bits if dtype is None else Tensor(bits, dtype)
 
 
-class from_routing:
+def _route(spec: MoeSpec, weights: dict[str, Any], router_logits: Any) -> tuple[Any, Any]:
+    """Our router's choice, in the kind and on the device of the logits."""
+    biases = {name: _on_host(weights[name]) for name in ("router_bias", "e_score_correction_bias")
+              if name in weights}
+    ids, routed = route(spec, _on_host(router_logits), **biases)
+    return _like(router_logits, ids), _like(router_logits, routed)
+
+
+class _Reference:
+    """The definition, for cases that a call cannot be given; packed when first needed."""
+
+    def __init__(self, spec: MoeSpec, weights: dict[str, Any]) -> None:
+        self._spec, self._weights = spec, weights
+        self._layer: Layer | None = None
+
+    def __call__(self, *tensors: Any) -> Any:
+        if self._layer is None:
+            weights = {name: _on_host(array) for name, array in self._weights.items()}
+            self._layer = layer(self._spec, weights, "reference", threads=1)
+        return self._layer(*(_on_host(tensor) for tensor in tensors))
+
+
+class _Adapter:
+    def __init__(self, fn: Callable[..., Any], **extra: Any) -> None:
+        self._fn = fn
+        self._extra = extra
+        self.__name__ = getattr(fn, "__name__", type(fn).__name__)
+
+
+class from_routing(_Adapter):
     """For fn(spec, weights, hidden_states, topk_ids, topk_weights) -> output.
 
     Where a case gives logits, our router routes them and fn gets the result: topk_weights are final
     but for apply_routed_scale_to_output and apply_router_weight_on_input, which are fn's to apply.
     """
 
-    claims: Any = None
-
-    def __init__(self, fn: Callable[..., Any]) -> None:
-        self._fn = fn
-        self.__name__ = getattr(fn, "__name__", type(fn).__name__)
-
     def load(self, spec: MoeSpec, weights: dict[str, Any]) -> Callable[..., Any]:
         def forward(hidden_states, router_logits, topk_ids, topk_weights):
             if topk_ids is None:
                 topk_ids, topk_weights = _route(spec, weights, router_logits)
-            return self._fn(spec, weights, hidden_states, topk_ids, topk_weights)
+            return self._fn(spec, weights, hidden_states, topk_ids, topk_weights, **self._extra)
 
         return forward
 
 
-class from_logits:
-    """For fn(spec, weights, hidden_states, router_logits) -> output, or (output, ids, weights).
-
-    Such a call cannot be given a routing: those cases are computed by the ``reference`` backend and
-    say nothing about fn.
-    """
-
-    claims: Any = None
-
-    def __init__(self, fn: Callable[..., Any]) -> None:
-        self._fn = fn
-        self.__name__ = getattr(fn, "__name__", type(fn).__name__)
+class from_logits(_Adapter):
+    """For fn(spec, weights, hidden_states, router_logits) -> output, or (output, ids, weights)."""
 
     def load(self, spec: MoeSpec, weights: dict[str, Any]) -> Callable[..., Any]:
-        given: list = []  # the reference layer, made when a case needs it
+        reference = _Reference(spec, weights)
 
         def forward(hidden_states, router_logits, topk_ids, topk_weights):
-            if router_logits is not None:
-                return self._fn(spec, weights, hidden_states, router_logits)
-            return _by_reference(given, spec, weights, hidden_states, None, topk_ids, topk_weights)
+            if router_logits is None:
+                return reference(hidden_states, None, topk_ids, topk_weights)
+            return self._fn(spec, weights, hidden_states, router_logits, **self._extra)
 
         return forward
 
 
-def _by_reference(made: list, spec: MoeSpec, weights: dict[str, Any], hidden_states: Any,
-                  router_logits: Any, topk_ids: Any, topk_weights: Any) -> Any:
-    """What the call that is audited cannot be given, computed by the definition."""
-    if not made:
-        made.append(layer(spec, {name: _on_host(a) for name, a in weights.items()}, "reference",
-                          threads=1))
-    given = (hidden_states, router_logits, topk_ids, topk_weights)
-    return made[0](*(_on_host(array) for array in given))
+# ---- Calls that take and return bfloat16 -------------------------------------------------------
+
+_ROUTER_CLAIMS = [f"router.{key}" for key in (
+    "score_func", "score_order", "router_bias", "e_score_correction_bias",
+    "weights_from_biased_scores", "n_group", "topk_group", "group_score", "norm_topk_prob",
+    "norm_eps", "norm_rule", "routed_scaling_factor", "router_logits_dtype")]
+_EXPERT_CLAIMS = ["experts.activation", "layer.local_expert_offset", "layer.num_local_experts"]
+
+
+class _Bf16Call(_Adapter):
+    """A call for bfloat16 tokens; what it cannot be given, the reference computes."""
+
+    numpy_as = "tensor"  # NumPy has no bfloat16
+    bf16_tokens = True  # the audit gives no others
+    takes_routing = True
+    activations: dict[str, Any] = {}
+
+    def refusals(self, spec: MoeSpec) -> dict[str, str]:
+        if spec.activation in self.activations:
+            return {}
+        known = ", ".join(self.activations)
+        return {"experts.activation": f"is {spec.activation}; the call knows {known}"}
+
+    def load(self, spec: MoeSpec, weights: dict[str, Any]) -> Callable[..., Any]:
+        reference = _Reference(spec, weights)
+        call = self._bind(spec, weights)
+
+        def forward(hidden_states, router_logits, topk_ids, topk_weights):
+            if topk_ids is not None and not self.takes_routing:
+                return reference(hidden_states, None, topk_ids, topk_weights)
+            result = call(hidden_states, router_logits, topk_ids, topk_weights)
+            return result[0] if isinstance(result, list) else result
+
+        return forward
+
+    def _bind(self, spec: MoeSpec, weights: dict[str, Any]) -> Callable[..., Any]:
+        raise NotImplementedError
 
 
 # ---- FlashInfer --------------------------------------------------------------------------------
 
-_FLASHINFER_ACTIVATIONS = {
-    "swiglu": ActivationType.Swiglu, "geglu": ActivationType.Geglu,
-    "geglu_tanh": ActivationType.GegluTanh, "relu2": ActivationType.Relu2,
-    "silu": ActivationType.Silu, "gelu": ActivationType.Gelu,
-    "identity": ActivationType.Identity,
-}
 _GATED = ("swiglu", "geglu", "geglu_tanh")
-_EXPERT_CLAIMS = ["experts.activation", "experts.swiglu_alpha", "experts.swiglu_beta",
-                  "experts.swiglu_limit", "layer.local_expert_offset", "layer.num_local_experts"]
+_GRID = 128  # FlashInfer's kernels take widths of this grid
 
 
-def _method_of(spec: MoeSpec) -> RoutingMethodType | None:
-    """The FlashInfer method whose formula the spec's router has."""
+def method_of(spec: MoeSpec) -> RoutingMethodType | None:
+    """The FlashInfer routing method whose formula the spec's router has, with or without a bias."""
     for method in RoutingMethodType:
         if method is RoutingMethodType.Unspecified:
             continue
@@ -120,226 +159,167 @@ def _method_of(spec: MoeSpec) -> RoutingMethodType | None:
     return None
 
 
-def _like(array: Any, bits: np.ndarray) -> Any:
-    """BF16 bits as an array of the other's kind and device."""
-    if _arrays.is_torch(array):
-        import torch
-
-        return torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16).to(array.device)
-    return Tensor(bits, "BF16")
-
-
-def _is_bf16(array: Any) -> bool:
-    return _arrays.view(_on_host(array), "hidden_states").dtype == "BF16"
+def _padded(matrices: np.ndarray, halves: int) -> np.ndarray:
+    """Rows of each half and columns padded with zeros to the grid: the layer stays the same."""
+    experts, rows, columns = matrices.shape
+    up = lambda size: -(-size // _GRID) * _GRID
+    out = np.zeros((experts, halves, up(rows // halves), up(columns)), matrices.dtype)
+    out[:, :, : rows // halves, :columns] = matrices.reshape(experts, halves, -1, columns)
+    return out.reshape(experts, -1, up(columns))
 
 
-class _FlashInfer:
-    numpy_as = "tensor"  # NumPy has no bfloat16, and these calls take nothing else
+class _FlashInfer(_Bf16Call):
+    activations = {
+        "swiglu": ActivationType.Swiglu, "geglu": ActivationType.Geglu,
+        "geglu_tanh": ActivationType.GegluTanh, "relu2": ActivationType.Relu2,
+        "silu": ActivationType.Silu, "gelu": ActivationType.Gelu,
+        "identity": ActivationType.Identity,
+    }
 
-    def __init__(self, fn: Callable[..., Any], use_shuffled_weight: bool = True,
+    def __init__(self, fn: Callable[..., Any], *, use_shuffled_weight: bool = True,
                  weight_layout: int = WeightLayout.BlockMajorK, **extra: Any) -> None:
-        self._fn = fn
+        super().__init__(fn, **extra)
         self._shuffled = use_shuffled_weight
         self._layout = WeightLayout(weight_layout)
-        self._extra = extra
-        self.__name__ = getattr(fn, "__name__", type(fn).__name__)
 
     def _prepare(self, array: Any, name: str, gated: bool) -> Any:
-        prepared = layout.prepare(_arrays.bits_of(_on_host(array), name), name, gated=gated, shuffled=self._shuffled,
+        matrices = _padded(_arrays.bits_of(_on_host(array), name), 2 if gated else 1)
+        prepared = layout.prepare(matrices, name, gated=gated, shuffled=self._shuffled,
                                   blocked=self._layout is WeightLayout.BlockMajorK)
-        return _like(array, prepared)
+        return _like(array, prepared, "BF16")
 
-    def _size_refusals(self, spec: MoeSpec) -> dict[str, str]:
-        rows = 32 if self._shuffled else 1
-        columns = 64 if self._layout is WeightLayout.BlockMajorK else 1
-        step = max(rows, columns)
-        return {f"experts.{key}": f"is {value}; this weight layout needs a multiple of {step}"
-                for key, value in (("hidden_size", spec.hidden_size),
-                                   ("intermediate_size", spec.intermediate_size)) if value % step}
-
-    def _common(self, spec: MoeSpec, weights: dict[str, Any], hidden: Any) -> dict[str, Any]:
+    def _bind(self, spec: MoeSpec, weights: dict[str, Any]) -> Callable[..., Any]:
+        gemm1 = self._prepare(weights["gate_up_proj"], "gemm1_weights", spec.activation in _GATED)
+        gemm2 = self._prepare(weights["down_proj"], "gemm2_weights", False)
         local = spec.num_experts if spec.num_local_experts < 0 else spec.num_local_experts
+        grouped = spec.n_group > 1
         constants = {}
-        for field, name in (("swiglu_alpha", "gemm1_alpha"), ("swiglu_beta", "gemm1_beta"),
-                            ("swiglu_limit", "gemm1_clamp_limit")):
-            value = getattr(spec, field)
-            if value != {"swiglu_alpha": 1.0, "swiglu_beta": 0.0}.get(field, np.inf):
-                constants[name] = self._constant(value, local, hidden)
-        return dict(
-            num_experts=spec.num_experts, top_k=spec.top_k,
-            n_group=None if spec.n_group == 1 else spec.n_group,
-            topk_group=None if spec.n_group == 1 else spec.topk_group,
-            intermediate_size=spec.intermediate_size,
+        for name, value, neutral in (("gemm1_alpha", spec.swiglu_alpha, 1.0),
+                                     ("gemm1_beta", spec.swiglu_beta, 0.0),
+                                     ("gemm1_clamp_limit", spec.swiglu_limit, np.inf)):
+            if value != neutral:
+                constants[name] = _like(gemm1, np.full(local, value, np.float32))
+        common = dict(
+            gemm1_weights=gemm1, gemm2_weights=gemm2, num_experts=spec.num_experts,
+            top_k=spec.top_k, n_group=spec.n_group if grouped else None,
+            topk_group=spec.topk_group if grouped else None,
+            intermediate_size=-(-spec.intermediate_size // _GRID) * _GRID,
             local_expert_offset=spec.local_expert_offset, local_num_experts=local,
             use_shuffled_weight=self._shuffled, weight_layout=int(self._layout),
-            activation_type=int(_FLASHINFER_ACTIVATIONS[spec.activation]), **constants,
-            **self._extra)
+            activation_type=int(self.activations[spec.activation]), **constants, **self._extra)
 
-    @staticmethod
-    def _constant(value: float, experts: int, hidden: Any) -> Any:
-        if _arrays.is_torch(hidden):
-            import torch
+        def call(hidden_states, router_logits, topk_ids, topk_weights):
+            bits = _arrays.bits_of(_on_host(hidden_states), "hidden_states")
+            padded = _like(hidden_states, _padded(bits[None], 1)[0, : len(bits)], "BF16")
+            result = self._call(spec, weights, common, padded, router_logits, topk_ids,
+                                topk_weights)
+            result = result[0] if isinstance(result, list) else result
+            narrow = _arrays.bits_of(_on_host(result), "output")[:, : spec.hidden_size]
+            return Tensor(np.ascontiguousarray(narrow), "BF16")
 
-            return torch.full((experts,), value, dtype=torch.float32, device=hidden.device)
-        return np.full(experts, value, np.float32)
+        return call
 
-    @staticmethod
-    def _first(result: Any) -> Any:
-        return result[0] if isinstance(result, list) else result
+    def _call(self, spec, weights, common, hidden_states, router_logits, topk_ids, topk_weights):
+        raise NotImplementedError
 
 
 class flashinfer_bf16_moe(_FlashInfer):
     """For a function with the signature of FlashInfer's ``trtllm_bf16_moe``.
 
-    Cases that give a routing, or hidden states that are not bfloat16, are computed by the
-    ``reference`` backend and say nothing about fn. NumPy arrays reach fn as sluice.Tensor. For
-    FlashInfer itself: arrays="torch", device="cuda".
+    ``flashinfer_bf16_moe(fn, use_shuffled_weight=True, weight_layout=BlockMajorK, **extra)``: weights
+    are prepared accordingly, widths padded with zeros to multiples of 128, and ``extra`` is passed
+    along. For FlashInfer itself audit with arrays="torch", device="cuda". Groups are not among the
+    claims: only DeepSeekV3 has them there, and a claim is tried with every field else neutral.
     """
 
     claims = ["router.score_func", "router.score_order", "router.e_score_correction_bias",
-              "router.n_group", "router.topk_group", "router.norm_topk_prob", "router.norm_eps",
-              "router.norm_rule", "router.routed_scaling_factor",
-              "router.apply_router_weight_on_input", *_EXPERT_CLAIMS]
+              "router.norm_topk_prob", "router.norm_eps", "router.norm_rule",
+              "router.routed_scaling_factor", "router.apply_router_weight_on_input",
+              "experts.swiglu_alpha", "experts.swiglu_beta", "experts.swiglu_limit",
+              *_EXPERT_CLAIMS]
+    takes_routing = False
 
     def refusals(self, spec: MoeSpec) -> dict[str, str]:
-        reasons = self._size_refusals(spec)
-        method = _method_of(spec)
+        reasons = super().refusals(spec)
+        method = method_of(spec)
         if method is None:
             reasons["router.score_func"] = "no routing method of FlashInfer has these router fields"
         elif spec.n_group > 1 and method is not RoutingMethodType.DeepSeekV3:
-            reasons["router.n_group"] = f"FlashInfer's {method.name} has no groups"
+            reasons["router.n_group"] = f"is {spec.n_group}; FlashInfer's {method.name} has no groups"
         return reasons
 
-    def load(self, spec: MoeSpec, weights: dict[str, Any]) -> Callable[..., Any]:
-        gated = spec.activation in _GATED
-        gemm1 = self._prepare(weights["gate_up_proj"], "gemm1_weights", gated)
-        gemm2 = self._prepare(weights["down_proj"], "gemm2_weights", False)
-        method = _method_of(spec)
-        given: list = []
-
-        def forward(hidden_states, router_logits, topk_ids, topk_weights):
-            if router_logits is None or not _is_bf16(hidden_states):
-                return _by_reference(given, spec, weights, hidden_states, router_logits, topk_ids,
-                                     topk_weights)
-            return self._first(self._fn(
-                routing_logits=router_logits,
-                routing_bias=weights.get("e_score_correction_bias"),
-                hidden_states=hidden_states, gemm1_weights=gemm1, gemm2_weights=gemm2,
-                routed_scaling_factor=spec.routed_scaling_factor,
-                routing_method_type=int(method), **self._common(spec, weights, hidden_states)))
-
-        return forward
+    def _call(self, spec, weights, common, hidden_states, router_logits, topk_ids, topk_weights):
+        return self._fn(
+            routing_logits=router_logits, routing_bias=weights.get("e_score_correction_bias"),
+            hidden_states=hidden_states, routed_scaling_factor=spec.routed_scaling_factor,
+            routing_method_type=int(method_of(spec)), **common)
 
 
 class flashinfer_bf16_routed_moe(_FlashInfer):
     """For a function with the signature of FlashInfer's ``trtllm_bf16_routed_moe``.
 
-    Routings travel as (ids, weights): the packed form would round the weights to bfloat16 on the
-    way. Hidden states that are not bfloat16 are computed by the ``reference`` backend.
+    Where a case gives logits, our router routes them. Routings travel as (ids, weights): the packed
+    form would round the weights to bfloat16 on the way. The rest is as for flashinfer_bf16_moe.
     """
 
-    claims = ["router.*", *_EXPERT_CLAIMS]
+    claims = [*_ROUTER_CLAIMS, "experts.swiglu_alpha", "experts.swiglu_beta",
+              "experts.swiglu_limit", *_EXPERT_CLAIMS]
 
-    def refusals(self, spec: MoeSpec) -> dict[str, str]:
-        reasons = self._size_refusals(spec)
-        for field in ("apply_routed_scale_to_output", "apply_router_weight_on_input"):
-            if getattr(spec, field):
-                reasons[f"router.{field}"] = "is true; the call cannot say it"
-        return reasons
-
-    def load(self, spec: MoeSpec, weights: dict[str, Any]) -> Callable[..., Any]:
-        gated = spec.activation in _GATED
-        gemm1 = self._prepare(weights["gate_up_proj"], "gemm1_weights", gated)
-        gemm2 = self._prepare(weights["down_proj"], "gemm2_weights", False)
-
-        given: list = []
-
-        def forward(hidden_states, router_logits, topk_ids, topk_weights):
-            if not _is_bf16(hidden_states):
-                return _by_reference(given, spec, weights, hidden_states, router_logits, topk_ids,
-                                     topk_weights)
-            if topk_ids is None:
-                topk_ids, topk_weights = _route(spec, weights, router_logits)
-            return self._first(self._fn(
-                topk_ids=(topk_ids, topk_weights), hidden_states=hidden_states,
-                gemm1_weights=gemm1, gemm2_weights=gemm2,
-                **self._common(spec, weights, hidden_states)))
-
-        return forward
+    def _call(self, spec, weights, common, hidden_states, router_logits, topk_ids, topk_weights):
+        if topk_ids is None:
+            topk_ids, topk_weights = _route(spec, weights, router_logits)
+        return self._fn(topk_ids=(topk_ids, topk_weights), hidden_states=hidden_states, **common)
 
 
 # ---- vLLM --------------------------------------------------------------------------------------
 
-_VLLM_ACTIVATIONS = {"swiglu": "silu", "geglu": "gelu", "relu2": "relu2_no_mul",
-                     "silu": "silu_no_mul", "gelu": "gelu_no_mul"}
 
-
-def _vllm_activation(fn: Callable[..., Any], name: str) -> Any:
-    """vLLM's activation is a string in older versions and an enumeration in newer ones."""
-    import enum
-    import inspect
-
-    try:
-        default = inspect.signature(fn).parameters["activation"].default
-    except (KeyError, TypeError, ValueError):
-        return name
-    return type(default)(name) if isinstance(default, enum.Enum) else name
-
-
-class vllm_fused_experts:
+class vllm_fused_experts(_Bf16Call):
     """For a function with the signature of vLLM's ``fused_experts``.
 
     fused_experts(hidden_states, w1, w2, topk_weights, topk_ids, *, activation,
-    apply_router_weight_on_input, global_num_experts, expert_map): the routing is given, and where a
-    case has logits, our router makes it. Audit with slot_outputs_rounded=True: vLLM's Triton kernels
-    write each slot's output in bf16 before they are summed.
+    apply_router_weight_on_input, global_num_experts, expert_map): where a case gives logits, our
+    router routes them. Audit with slot_outputs_rounded=True: vLLM's Triton kernels write every slot's
+    output in bfloat16 before the sum.
     """
 
-    claims = ["router.*", "experts.activation", "layer.local_expert_offset",
-              "layer.num_local_experts", "layer.expert_map"]
+    claims = [*_ROUTER_CLAIMS, "router.apply_router_weight_on_input", "layer.expert_map",
+              *_EXPERT_CLAIMS]
+    activations = {"swiglu": "silu", "geglu": "gelu", "relu2": "relu2_no_mul",
+                   "silu": "silu_no_mul", "gelu": "gelu_no_mul"}
 
-    def __init__(self, fn: Callable[..., Any], **extra: Any) -> None:
-        self._fn = fn
-        self._extra = extra
-        self.__name__ = getattr(fn, "__name__", type(fn).__name__)
-
-    def refusals(self, spec: MoeSpec) -> dict[str, str]:
-        reasons = {}
-        if spec.apply_routed_scale_to_output:
-            reasons["router.apply_routed_scale_to_output"] = "is true; the call cannot say it"
-        if spec.activation not in _VLLM_ACTIVATIONS:
-            reasons["experts.activation"] = (
-                f"is {spec.activation}; the call knows {', '.join(_VLLM_ACTIVATIONS)}")
-        return reasons
-
-    def load(self, spec: MoeSpec, weights: dict[str, Any]) -> Callable[..., Any]:
+    def _bind(self, spec: MoeSpec, weights: dict[str, Any]) -> Callable[..., Any]:
+        activation = self._activation(self.activations[spec.activation])
         expert_map = self._expert_map(spec, weights["down_proj"])
-        activation = _vllm_activation(self._fn, _VLLM_ACTIVATIONS[spec.activation])
 
-        def forward(hidden_states, router_logits, topk_ids, topk_weights):
+        def call(hidden_states, router_logits, topk_ids, topk_weights):
             if topk_ids is None:
                 topk_ids, topk_weights = _route(spec, weights, router_logits)
             return self._fn(
-                hidden_states, weights["gate_up_proj"], weights["down_proj"], topk_weights, topk_ids,
-                activation=activation,
+                hidden_states, weights["gate_up_proj"], weights["down_proj"], topk_weights,
+                topk_ids, activation=activation,
                 apply_router_weight_on_input=spec.apply_router_weight_on_input,
                 global_num_experts=spec.num_experts, expert_map=expert_map, **self._extra)
 
-        return forward
+        return call
+
+    def _activation(self, name: str) -> Any:
+        """A string in older versions of vLLM, an enumeration in newer ones."""
+        try:
+            default = inspect.signature(self._fn).parameters["activation"].default
+        except (KeyError, TypeError, ValueError):
+            return name
+        return type(default)(name) if isinstance(default, enum.Enum) else name
 
     @staticmethod
-    def _expert_map(spec: MoeSpec, like: Any) -> Any:
+    def _expert_map(spec: MoeSpec, weights: Any) -> Any:
         """[E] int32 global -> local or -1; None if every expert is here."""
         mapping = np.array(spec.expert_map, np.int32)
-        if not spec.expert_map:
+        if not len(mapping):
             count = spec.num_local_experts
             if count < 0 or count == spec.num_experts:
                 return None
             mapping = np.full(spec.num_experts, -1, np.int32)
             first = spec.local_expert_offset
             mapping[first:first + count] = np.arange(count)
-        if _arrays.is_torch(like):
-            import torch
-
-            return torch.from_numpy(mapping).to(like.device)
-        return mapping
+        return _like(weights, mapping)

@@ -28,6 +28,7 @@ struct Settings {
   std::optional<MoeSpec> spec;
   bool slot_outputs_rounded;
   bool reports_routing;
+  bool bf16_tokens;
   bool diagnose;
   std::string replay_directory;
   int threads;
@@ -39,7 +40,8 @@ AuditOptions options_of(const Settings& settings, nb::object progress) {
   options.seed = settings.seed;
   options.rounds = settings.rounds;
   options.spec = settings.spec;
-  options.allowances = {settings.slot_outputs_rounded, settings.reports_routing};
+  options.allowances = {settings.slot_outputs_rounded, settings.reports_routing,
+                        settings.bf16_tokens};
   options.load.executor = make_executor(settings.threads);
   options.diagnose = settings.diagnose;
   options.replay_directory = settings.replay_directory;
@@ -60,20 +62,21 @@ void bind_settings(nb::module_& module) {
           "__init__",
           [](Settings* self, std::string suite, std::uint64_t seed, int rounds,
              std::optional<MoeSpec> spec, bool slot_outputs_rounded, bool reports_routing,
-             bool diagnose, std::string replay_directory, int threads) {
+             bool bf16_tokens, bool diagnose, std::string replay_directory, int threads) {
             new (self) Settings{std::move(suite),
                                 seed,
                                 rounds,
                                 std::move(spec),
                                 slot_outputs_rounded,
                                 reports_routing,
+                                bf16_tokens,
                                 diagnose,
                                 std::move(replay_directory),
                                 threads};
           },
           nb::arg("suite"), nb::arg("seed"), nb::arg("rounds"), nb::arg("spec").none(),
-          nb::arg("slot_outputs_rounded"), nb::arg("reports_routing"), nb::arg("diagnose"),
-          nb::arg("replay_directory"), nb::arg("threads"));
+          nb::arg("slot_outputs_rounded"), nb::arg("reports_routing"), nb::arg("bf16_tokens"),
+          nb::arg("diagnose"), nb::arg("replay_directory"), nb::arg("threads"));
 }
 
 void bind_report(nb::module_& module) {

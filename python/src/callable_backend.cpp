@@ -14,17 +14,29 @@
 namespace sluice::python {
 namespace {
 
-// Holding the GIL. Errors of ours keep their kind; an interrupt is left pending, for whoever looks
-// at signals next, because the library between here and there knows only sluice::Error.
 [[noreturn]] void rethrow(const std::string& who, const nb::python_error& raised) {
-  if (raised.matches(PyExc_KeyboardInterrupt)) PyErr_SetInterruptEx(SIGINT);
   const std::string type = nb::type_name(raised.type()).c_str();
   const std::string text = nb::str(raised.value()).c_str();
+  // Left pending for whoever looks at signals next: the library between here and there would take
+  // an interrupt for a failure of the callable.
+  if (raised.matches(PyExc_KeyboardInterrupt)) PyErr_SetInterruptEx(SIGINT);
   fail(ErrorKind::internal, "{} raised {}: {}", who, type, text);
 }
 
+// Runs Python code on behalf of the library, which knows no Python exceptions.
+template <typename Run>
+auto in_python(const std::string& who, const Run& run) {
+  const nb::gil_scoped_acquire gil;
+  try {
+    return run();
+  } catch (const nb::python_error& raised) {
+    rethrow(who, raised);
+  }
+}
+
+// Buffers of no tokens may have no address; what is not given has no shape either.
 nb::object python_copy(const TensorView& view) {
-  return view ? nb::cast(copy_of(view)) : nb::none();
+  return view || view.shape.rank() > 0 ? nb::cast(copy_of(view)) : nb::none();
 }
 
 // The output as it is before the call: what the callable leaves unwritten stays visible.
@@ -34,6 +46,7 @@ nb::object python_copy(const MutableTensorView& view) {
 
 bool holds(const nb::object& tensor, const TensorView& view) {
   const Tensor& copy = nb::cast<const Tensor&>(tensor);
+  if (copy.bytes() == 0) return true;
   return std::memcmp(copy.view().data, view.data, static_cast<std::size_t>(copy.bytes())) == 0;
 }
 
@@ -57,23 +70,22 @@ class CallableExperts final : public Experts {
 
   void forward(const ForwardInput& input, const ForwardOutput& output, std::span<std::byte>,
                void*) const override {
-    const nb::gil_scoped_acquire gil;
+    in_python(name_, [&] { call(input, output); });
+  }
+
+ private:
+  void call(const ForwardInput& input, const ForwardOutput& output) const {
     const nb::object inputs[] = {python_copy(input.hidden_states), python_copy(input.router_logits),
                                  python_copy(input.topk_ids), python_copy(input.topk_weights)};
     const nb::object outputs[] = {python_copy(output.output), python_copy(output.topk_ids),
                                   python_copy(output.topk_weights)};
-    try {
-      forward_(inputs[0], inputs[1], inputs[2], inputs[3], outputs[0], outputs[1], outputs[2]);
-    } catch (const nb::python_error& raised) {
-      rethrow(name_, raised);
-    }
+    forward_(inputs[0], inputs[1], inputs[2], inputs[3], outputs[0], outputs[1], outputs[2]);
     refuse_changes(inputs, input);
     copy_back(outputs[0], output.output);
     copy_back(outputs[1], output.topk_ids);
     copy_back(outputs[2], output.topk_weights);
   }
 
- private:
   void refuse_changes(const nb::object* inputs, const ForwardInput& input) const {
     const std::pair<const char*, TensorView> given[] = {{"hidden_states", input.hidden_states},
                                                         {"router_logits", input.router_logits},
@@ -94,33 +106,28 @@ class CallableExperts final : public Experts {
 }  // namespace
 
 Support CallableBackend::supports(const MoeSpec& spec) const {
-  Support support{"python", {}};
-  const nb::gil_scoped_acquire gil;
-  if (refusals_.is_none()) return support;
-  try {
+  return in_python(name_, [&] {
+    Support support{"python", {}};
+    if (refusals_.is_none()) return support;
     for (const auto& [field, reason] : nb::cast<nb::dict>(refusals_(spec))) {
       support.refusals.push_back({nb::cast<std::string>(field), nb::cast<std::string>(reason)});
     }
-  } catch (const nb::python_error& raised) {
-    rethrow(name_, raised);
-  }
-  return support;
+    return support;
+  });
 }
 
 std::unique_ptr<Experts> CallableBackend::load(const MoeSpec& spec, const MoeWeights& weights,
                                                const LoadOptions&) const {
-  const nb::gil_scoped_acquire gil;
-  std::size_t bytes = 0;
-  nb::dict named;
-  for (const auto& [name, tensor] : stack_weights(weights)) {
-    named[name.c_str()] = nb::cast(copy_of(tensor.view()));
-    bytes += tensor.size_bytes();
-  }
-  try {
-    return std::make_unique<CallableExperts>(name_, load_(spec, named), bytes);
-  } catch (const nb::python_error& raised) {
-    rethrow(name_, raised);
-  }
+  return in_python(name_, [&] {
+    std::size_t bytes = 0;
+    nb::dict named;
+    for (const auto& [name, tensor] : stack_weights(weights)) {
+      named[name.c_str()] = nb::cast(copy_of(tensor.view()));
+      bytes += tensor.size_bytes();
+    }
+    return std::unique_ptr<Experts>(
+        std::make_unique<CallableExperts>(name_, load_(spec, named), bytes));
+  });
 }
 
 void bind_callable_backend(nb::module_& module) {

@@ -8,10 +8,9 @@
 
 namespace sluice {
 namespace auditing {
-namespace {
 
-MutantVerdict judge(const Backend& inner, const Mutant& mutant, const AuditOptions& options,
-                    CaseBank& bank) {
+MutantVerdict judge_mutant(const Backend& inner, const Mutant& mutant, const AuditOptions& options,
+                           CaseBank& bank) {
   MutantVerdict verdict;
   verdict.mutant = mutant.info;
   const auto faulty = decorate(inner, mutant);
@@ -38,7 +37,6 @@ MutantVerdict judge(const Backend& inner, const Mutant& mutant, const AuditOptio
   return verdict;
 }
 
-}  // namespace
 }  // namespace auditing
 
 int MutationScore::applicable() const {
@@ -60,7 +58,7 @@ MutationScore audit_mutants(const Backend& backend, const AuditOptions& given) {
   for (const auditing::Mutant& mutant : auditing::mutant_list()) {
     if (given.progress) given.progress(mutant.info.name);
     options.progress = nullptr;
-    score.mutants.push_back(auditing::judge(backend, mutant, options, bank));
+    score.mutants.push_back(auditing::judge_mutant(backend, mutant, options, bank));
   }
   return score;
 }
