@@ -79,7 +79,10 @@ std::string candidates_text(const SpecInspection& inspection) {
     for (std::size_t i = 1; i < reasons.size(); ++i) table.add({"", "", reasons[i]});
   }
   std::string text = table.text();
-  if (!inspection.chosen) text += "no backend: " + inspection.no_choice + "\n";
+  // The first line says which choice failed; the reasons stand in the table.
+  if (!inspection.chosen) {
+    text += inspection.no_choice.substr(0, inspection.no_choice.find('\n')) + "\n";
+  }
   return text;
 }
 

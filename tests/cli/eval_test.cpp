@@ -15,12 +15,14 @@ using test::ScratchDirectory;
 
 const std::string kDemo = SLUICE_SOURCE_DIR "/demo";
 const std::string kEval = "eval gsm8k --model '" + kDemo + "/trinity-tiny' --data '" + kDemo +
-                          "/problems/test.jsonl' --max-new-tokens 16 --batch 2 ";
+                          "/problems/test.jsonl' --batch 2 ";
+const std::string kShort = "--max-new-tokens 16 ";
 
 TEST(EvalVerb, LaysRightBackendOursAndTheBrokenOneSideBySide) {
   const ScratchDirectory scratch;
   const Outcome outcome = expect_success(
-      kEval + "--limit 3 --backends reference,cpu --inject drop:router.routed_scaling_factor " +
+      kEval + kShort +
+      "--limit 3 --backends reference,cpu --inject drop:router.routed_scaling_factor " +
       "--json '" + scratch.file("e.json") + "'");
   EXPECT_TRUE(contains(outcome.out, "cpu + drop:router.routed_scaling_factor")) << outcome.out;
   EXPECT_TRUE(contains(outcome.out, "with router.routed_scaling_factor lost it still runs"))
@@ -44,12 +46,12 @@ TEST(EvalVerb, ResumesItsRecordsAndRefusesOthers) {
   const ScratchDirectory scratch;
   const std::string common =
       kEval + "--backends cpu --records '" + scratch.file("r.jsonl") + "' --resume ";
-  expect_success(common + "--limit 2");
+  expect_success(common + kShort + "--limit 2");
   const std::string records = scratch.read("r.jsonl");
-  EXPECT_TRUE(
-      contains(expect_success(common + "--limit 2").out, "2 problems came from the records"));
+  EXPECT_TRUE(contains(expect_success(common + kShort + "--limit 2").out,
+                       "2 problems came from the records"));
   EXPECT_EQ(scratch.read("r.jsonl"), records);
-  expect_refusal(common + "--limit 3", "problems: 2 in the records, 3 now");
+  expect_refusal(common + kShort + "--limit 3", "problems: 2 in the records, 3 now");
   expect_refusal(common + "--limit 2 --max-new-tokens 8", "max_new_tokens: 16 in the records");
 }
 
@@ -76,18 +78,18 @@ TEST(EvalVerb, ShotsComeFirst) {
   const ScratchDirectory scratch;
   const std::string records = " --records '" + scratch.file("r.jsonl") + "'";
   const std::string shots = " --shots 2 --shots-file '" + kDemo + "/problems/few_shot.jsonl'";
-  expect_success(kEval + "--limit 1 --backends cpu" + records + shots);
-  expect_refusal(kEval + "--limit 1 --backends cpu --shots 2" + records, "--shots-file");
-  expect_refusal(kEval + "--limit 1 --backends cpu --shots 99" + records + " --shots-file '" +
-                     kDemo + "/problems/few_shot.jsonl'",
+  expect_success(kEval + kShort + "--limit 1 --backends cpu" + records + shots);
+  expect_refusal(kEval + kShort + "--limit 1 --backends cpu --shots 2" + records, "--shots-file");
+  expect_refusal(kEval + kShort + "--limit 1 --backends cpu --shots 99" + records +
+                     " --shots-file '" + kDemo + "/problems/few_shot.jsonl'",
                  "--shots asks for 99");
 }
 
 TEST(EvalVerb, RefusesUnknownNames) {
   const ScratchDirectory scratch;
   const std::string records = " --records '" + scratch.file("r.jsonl") + "'";
-  expect_refusal(kEval + "--limit 1 --backends cppu" + records, "cpu");
-  expect_refusal(kEval + "--limit 1 --inject drop:router.routed_scaling_facto" + records,
+  expect_refusal(kEval + kShort + "--limit 1 --backends cppu" + records, "cpu");
+  expect_refusal(kEval + kShort + "--limit 1 --inject drop:router.routed_scaling_facto" + records,
                  "routed_scaling_factor");
   const std::string bad = scratch.write("p.jsonl", "{\"question\": \"x\"}\n");
   expect_refusal("eval gsm8k --model '" + kDemo + "/trinity-tiny' --data '" + bad + "'", "line 1");

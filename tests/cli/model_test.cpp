@@ -55,8 +55,8 @@ TEST(InspectVerb, ExitsOneAndNamesTheFieldWhenNobodyTakesTheLayer) {
 
 TEST(InspectVerb, ReadsAConfigOfAnyKnownFamily) {
   const std::string data = SLUICE_TEST_DATA "/configs/";
-  EXPECT_TRUE(contains(expect_success("inspect --config '" + data + "deepseek_v3.json'").out,
-                       "router.n_group"));
+  EXPECT_TRUE(contains(expect_success("inspect --config '" + data + "glm_4_5.json'").out,
+                       "router.routed_scaling_factor"));
   expect_refusal("inspect --config '" + data + "expected.json'", "model_type");
 }
 

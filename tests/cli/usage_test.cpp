@@ -11,8 +11,8 @@ using test::Outcome;
 TEST(Usage, VersionAndHelpTeach) {
   EXPECT_TRUE(expect_success("--version").out.starts_with("sluice 0."));
   const std::string help = expect_success("--help").out;
-  for (const char* verb :
-       {"run", "bench moe", "eval gsm8k", "fields", "inspect", "layer", "logits", "tokenize"}) {
+  for (const char* verb : {"run", "bench moe", "eval gsm8k", "fields", "inspect", "layer", "logits",
+                           "tokenize", "audit"}) {
     const std::string name = std::string(verb).substr(0, std::string(verb).find(' '));
     EXPECT_TRUE(contains(help, "\n  " + name + " ")) << verb;
     const std::string page = expect_success(std::string(verb) + " --help").out;
@@ -26,7 +26,8 @@ TEST(Usage, MistakesAreOneLineAndExitTwo) {
   expect_refusal("fly", "");
   expect_refusal("layer --spec x.json", "required");
   expect_refusal("layer --no-such-option", "");
-  expect_refusal("bench moe", "eval gsm8k", "fields", "--model");
+  expect_refusal("bench moe", "required");
+  expect_refusal("eval gsm8k", "--model");
   expect_refusal("inspect", "");
   expect_refusal("tokenize --model /nonexistent hello", "/nonexistent");
   expect_refusal("run --model /nonexistent hello", "/nonexistent");
