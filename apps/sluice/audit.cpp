@@ -173,10 +173,7 @@ int run_plugin(const Options& options) {
 
 int run(const Options& options) {
   if (options.list_mutants) {
-    for (const MutantInfo& mutant : mutants()) {
-      fmt::print("{} {:36} behaves as if {}  [{}]\n", mutant.bug_class, mutant.name, mutant.meaning,
-                 mutant.cases);
-    }
+    fmt::print("{}", mutants_markdown());
     return kOk;
   }
   if (!options.rate_test.empty()) {
@@ -216,7 +213,7 @@ Run declare_audit(CLI::App& app) {
                "The backend does not report topk_ids and topk_weights");
   app.add_flag("--mutants", options->mutants,
                "Audit faulty copies of the backend instead, and print the mutation score");
-  app.add_flag("--list-mutants", options->list_mutants, "The catalogue of faults");
+  app.add_flag("--list-mutants", options->list_mutants, "The catalogue of faults, as a table");
   app.add_option("--false-alarms", options->false_alarms,
                  "Run the exactness check for this many seeds and count alarms")
       ->check(CLI::NonNegativeNumber);

@@ -9,6 +9,7 @@
 
 #include "audit/cases/draw_routing.hpp"
 #include "audit/cases/draw_tensors.hpp"
+#include "audit/checks/check.hpp"
 #include "audit/compare.hpp"
 #include "audit/edit_case.hpp"
 #include "audit/faults/edit_weights.hpp"
@@ -98,15 +99,26 @@ Judgement judge_run(const TestDescription& test, const TestCall& call, const Run
   return judge(test.comparator, to_floats(result.output.view()), call.expected);
 }
 
-// The first call that the comparator rejects, else the last one's evidence.
-Judgement judge_backend(const TestDescription& test, const std::vector<TestCall>& calls,
-                        const Backend& backend, const RunOptions& run) {
-  Judgement last{true, "no call"};
+struct Trial {
+  std::vector<RunResult> results;  // one per call
+  Judgement judgement;             // the first call that the comparator rejects, else the last
+};
+
+Trial try_backend(const TestDescription& test, const std::vector<TestCall>& calls,
+                  const Backend& backend, const RunOptions& run) {
+  Trial trial{{}, {true, "no call"}};
   for (const TestCall& call : calls) {
-    last = judge_run(test, call, run_case(backend, call.subject, run));
-    if (!last.passes) return last;
+    trial.results.push_back(run_case(backend, call.subject, run));
+    if (trial.judgement.passes) trial.judgement = judge_run(test, call, trial.results.back());
   }
-  return last;
+  return trial;
+}
+
+bool same_outputs(const Trial& a, const Trial& b) {
+  for (std::size_t i = 0; i < a.results.size(); ++i) {
+    if (!same_bits(a.results[i], b.results[i])) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -156,6 +168,11 @@ Judgement judge(const Comparator& comparator, const std::vector<float>& got,
 
 }  // namespace auditing
 
+int TestRating::changing() const {
+  return static_cast<int>(std::count_if(mutants.begin(), mutants.end(),
+                                        [](const RatedMutant& m) { return m.changes; }));
+}
+
 int TestRating::killed() const {
   return static_cast<int>(
       std::count_if(mutants.begin(), mutants.end(), [](const RatedMutant& m) { return m.killed; }));
@@ -180,19 +197,23 @@ TestRating rate_test(const std::string& json_text) {
   TestRating rating;
   rating.test = test.name;
   rating.source = test.source;
-  const Judgement right = judge_backend(test, calls, correct, run);
-  rating.correct_passes = right.passes;
-  rating.correct_evidence = right.evidence;
+  const Trial right = try_backend(test, calls, correct, run);
+  rating.correct_passes = right.judgement.passes;
+  rating.correct_evidence = right.judgement.evidence;
   for (const Mutant& mutant : mutant_list()) {
+    RatedMutant& row = rating.mutants.emplace_back();
+    row.name = mutant.info.name;
+    row.bug_class = mutant.info.bug_class;
     const auto faulty = decorate(correct, mutant);
     if (!negotiate(*faulty, test.spec).ok()) {
-      rating.mutants.push_back(
-          {std::string(mutant.info.name), mutant.info.bug_class, true, "it refused the layer"});
+      row.killed = true;
+      row.evidence = "it refused the layer";
       continue;
     }
-    const Judgement verdict = judge_backend(test, calls, *faulty, run);
-    rating.mutants.push_back(
-        {std::string(mutant.info.name), mutant.info.bug_class, !verdict.passes, verdict.evidence});
+    const Trial trial = try_backend(test, calls, *faulty, run);
+    row.changes = !same_outputs(right, trial);
+    row.killed = row.changes && !trial.judgement.passes;
+    row.evidence = row.changes ? trial.judgement.evidence : "changes nothing on this layer";
   }
   return rating;
 }

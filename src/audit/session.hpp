@@ -4,6 +4,7 @@
 #include <sluice/audit.hpp>
 
 #include "audit/case_bank.hpp"
+#include "audit/faults/fault.hpp"
 
 namespace sluice::auditing {
 
@@ -13,6 +14,10 @@ void check_options(const AuditOptions& options);
 // `first_only`: stop at the first finding.
 AuditReport run_session(const Backend& backend, const AuditOptions& options, CaseBank& bank,
                         bool first_only);
+
+// One mutant of `inner`, whose cases `bank` holds: its class's suite, then the quick one.
+MutantVerdict judge_mutant(const Backend& inner, const Mutant& mutant, const AuditOptions& options,
+                           CaseBank& bank);
 
 // Throws Error(user) for a spec that the backend refuses.
 SpecSource source_of(const Backend& backend, const AuditOptions& options);

@@ -102,17 +102,30 @@ std::string mutation_text(const MutationScore& score) {
                            score.killed(), score.applicable());
 }
 
+std::string mutants_markdown() {
+  std::string out = "| class | mutant | behaves as if … | stands for |\n|---|---|---|---|\n";
+  for (const MutantInfo& mutant : mutants()) {
+    out += fmt::format("| {} | `{}` | {} | {} |\n", mutant.bug_class, mutant.name, mutant.meaning,
+                       mutant.cases);
+  }
+  return out;
+}
+
 std::string rating_text(const TestRating& rating) {
   std::string out =
       fmt::format("{}\n{}\n\n| class | mutant | verdict | evidence |\n|---|---|---|---|\n",
                   rating.test, rating.source);
   for (const RatedMutant& row : rating.mutants) {
     out += fmt::format("| {} | {} | {} | {} |\n", row.bug_class, row.name,
-                       row.killed ? "killed" : "survives", row.evidence);
+                       row.killed    ? "killed"
+                       : row.changes ? "SURVIVES"
+                                     : "-",
+                       row.evidence);
   }
   out += fmt::format("\nA correct backend {}: {}\n", rating.correct_passes ? "passes" : "FAILS",
                      rating.correct_evidence);
-  return out + fmt::format("{} of {} mutants killed\n", rating.killed(), rating.mutants.size());
+  return out + fmt::format("{} of the {} mutants that change this layer are killed\n",
+                           rating.killed(), rating.changing());
 }
 
 }  // namespace sluice

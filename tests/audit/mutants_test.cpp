@@ -1,0 +1,92 @@
+// The audit must kill every mutant, by class; and see faults that are in no list.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+#include <set>
+
+#include "audit/cases/draw_spec.hpp"
+#include "audit/faults/reroute.hpp"
+#include "audit/session.hpp"
+#include "small_audit.hpp"
+
+namespace sluice::auditing {
+namespace {
+
+class MutantsOfClass : public testing::TestWithParam<char> {};
+
+TEST_P(MutantsOfClass, AreAllKilled) {
+  const Backend& reference = backend("reference");
+  AuditOptions options = quick_options();
+  options.rounds = 0;
+  options.diagnose = false;
+  CaseBank bank(drawn_for(reference), {});
+  int count = 0;
+  for (const Mutant& mutant : mutant_list()) {
+    if (mutant.info.bug_class != GetParam()) continue;
+    ++count;
+    EXPECT_TRUE(judge_mutant(reference, mutant, options, bank).killed) << mutant.info.name;
+    EXPECT_FALSE(mutant.info.cases.empty()) << mutant.info.name;
+  }
+  EXPECT_GE(count, 3) << "class " << GetParam();
+}
+
+INSTANTIATE_TEST_SUITE_P(Classes, MutantsOfClass,
+                         testing::Values('A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I', 'J', 'K', 'L',
+                                         'M', 'N', 'O', 'P', 'Q'),
+                         [](const auto& param) { return std::string(1, param.param); });
+
+TEST(Mutants, AreMoreThanSixtyWithDistinctNames) {
+  std::set<std::string_view> names;
+  for (const MutantInfo& mutant : mutants()) names.insert(mutant.name);
+  EXPECT_EQ(names.size(), mutants().size());
+  EXPECT_GE(names.size(), 60u);
+}
+
+TEST(Mutants, StandInTheCatalogue) {
+  std::ifstream file(SLUICE_SOURCE_DIR "/docs/lost-parameters.md");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_NE(text.find(mutants_markdown()), std::string::npos)
+      << "docs/lost-parameters.md is stale: replace its table by that of sluice audit "
+         "--list-mutants";
+}
+
+// The model in front of the router faults is itself right when no switch is on.
+TEST(RouterModel, WithoutFaultsIsTheRouter) {
+  const Backend& reference = backend("reference");
+  const Mutant none{{"nothing", '?', "nothing happened", "-"}, router_fault({}), {}};
+  const auto same = decorate(reference, none);
+  for (const Regime& regime : regimes()) {
+    if (regime.slow) continue;
+    const auto subject = regime.make(drawn_for(reference), 21);
+    if (!subject) continue;
+    const Comparison comparison = judge(*subject, run_case(*same, *subject, one_thread()));
+    EXPECT_TRUE(comparison.ok()) << regime.name << ": " << comparison.message;
+  }
+}
+
+// drop: and double: of every field must be noticed, and the field named.
+class EveryField : public testing::TestWithParam<std::size_t> {};
+
+TEST_P(EveryField, WhenDroppedIsNamed) {
+  const Field& field = fields()[GetParam()];
+  const Backend& reference = backend("reference");
+  if (field.kind == FieldKind::size) {
+    EXPECT_THROW(inject(reference, fmt::format("drop:{}", field.name)), Error);
+    return;
+  }
+  const auto faulty = inject(reference, fmt::format("drop:{}", field.name));
+  AuditOptions options = quick_options();
+  options.rounds = 1;
+  const AuditReport report = audit(*faulty, options);
+  EXPECT_FALSE(report.ok());
+  bool named = false;
+  for (const AuditFailure& failure : report.failures) named |= failure.field == field.name;
+  EXPECT_TRUE(named) << audit_text(report);
+}
+
+INSTANTIATE_TEST_SUITE_P(Fields, EveryField, testing::Range(std::size_t{0}, kFieldCount),
+                         [](const auto& param) { return std::string(fields()[param.param].key); });
+
+}  // namespace
+}  // namespace sluice::auditing
