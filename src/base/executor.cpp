@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -28,6 +29,9 @@ int usable_cores() {
 // sleeps takes about ten: whoever waits spins first. A pause takes 20 to 70 ns, so that this is
 // some 50 us. With more workers than cores, spinning would keep others from the work waited for.
 constexpr int kSpins = 1000;
+
+// Beyond any machine: more is a slip, and would take a workspace for each.
+constexpr int kMostThreads = 4096;
 
 void pause_briefly() {
 #if defined(__x86_64__)
@@ -50,16 +54,19 @@ class ThreadPool final : public Executor {
  public:
   explicit ThreadPool(int workers)
       : workers_(workers), spins_(workers <= usable_cores() ? kSpins : 0) {
-    for (int worker = 1; worker < workers; ++worker) {
-      threads_.emplace_back([this, worker] { serve(worker); });
+    try {
+      for (int worker = 1; worker < workers; ++worker) {
+        threads_.emplace_back([this, worker] { serve(worker); });
+      }
+    } catch (const std::system_error& error) {
+      const std::size_t started = threads_.size();
+      stop();
+      fail(ErrorKind::device, "cannot start {} threads, only {}: {}; ask for fewer", workers,
+           started + 1, error.code().message());
     }
   }
 
-  ~ThreadPool() override {
-    stopping_.store(true);
-    start();
-    for (std::thread& thread : threads_) thread.join();
-  }
+  ~ThreadPool() override { stop(); }
 
   int workers() const override { return workers_; }
 
@@ -76,6 +83,12 @@ class ThreadPool final : public Executor {
   }
 
  private:
+  void stop() {
+    stopping_.store(true);
+    start();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
   void start() {
     generation_.fetch_add(1);
     if (sleeping_workers_.load() == 0) return;
@@ -139,9 +152,10 @@ int requested_threads() {
   if (!text) return usable_cores();
   int threads = 0;
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), threads);
-  if (error != std::errc{} || end != text->data() + text->size() || threads < 1) {
-    fail(ErrorKind::user, "SLUICE_THREADS is \"{}\"; set it to a whole number of at least 1",
-         *text);
+  if (error != std::errc{} || end != text->data() + text->size() || threads < 1 ||
+      threads > kMostThreads) {
+    fail(ErrorKind::user, "SLUICE_THREADS is \"{}\"; set it to a whole number in 1 … {}", *text,
+         kMostThreads);
   }
   return threads;
 }
@@ -149,7 +163,10 @@ int requested_threads() {
 }  // namespace
 
 std::shared_ptr<Executor> make_executor(int threads) {
-  if (threads < 0) fail(ErrorKind::user, "an executor of {} threads; ask for 0 or more", threads);
+  if (threads < 0 || threads > kMostThreads) {
+    fail(ErrorKind::user, "an executor of {} threads; ask for 0 (one per core) … {}", threads,
+         kMostThreads);
+  }
   return std::make_shared<ThreadPool>(threads == 0 ? requested_threads() : threads);
 }
 

@@ -41,6 +41,7 @@ INSTANTIATE_TEST_SUITE_P(Counts, Workers, testing::Values(1, 2, 5));
 
 TEST(MakeExecutor, RefusesNegativeCountsAndNonsenseInTheEnvironment) {
   EXPECT_THROW(make_executor(-1), Error);
+  EXPECT_THROW(make_executor(100000), Error);
   setenv("SLUICE_THREADS", "two", 1);
   EXPECT_THROW(make_executor(), Error);
   setenv("SLUICE_THREADS", "3", 1);
