@@ -53,9 +53,15 @@ TEST_P(PrimitivesTest, MatmulOfEveryRemainderAndStride) {
         }
         for (const bool accumulate : {false, true}) {
           const auto before = random_floats(static_cast<std::size_t>(m * ldc), random_);
-          auto c = before, c_t = before;
+          auto c = before, c_t = before, c_tn = before;
+          std::vector<float> a_t(static_cast<std::size_t>(k * (m + 1)));
+          for (std::int64_t i = 0; i < m; ++i) {
+            for (std::int64_t j = 0; j < k; ++j) a_t[j * (m + 1) + i] = a[i * lda + j];
+          }
+          simd().matmul_tn(m, n, k, a_t.data(), m + 1, b.data(), ldb, c_tn.data(), ldc, accumulate);
           simd().matmul(m, n, k, a.data(), lda, b.data(), ldb, c.data(), ldc, accumulate);
           simd().matmul_nt(m, n, k, a.data(), lda, b_t.data(), ldb_t, c_t.data(), ldc, accumulate);
+          ASSERT_EQ(c_tn, c);
           for (std::int64_t i = 0; i < m; ++i) {
             for (std::int64_t j = 0; j < ldc; ++j) {
               const std::int64_t at = i * ldc + j;
@@ -124,13 +130,14 @@ TEST_P(PrimitivesTest, ExponentialToThreeUlp) {
 TEST_P(PrimitivesTest, ElementwiseFunctions) {
   const std::size_t n = 77;
   const auto x = random_floats(n, random_, -30.0f, 30.0f), y = random_floats(n, random_);
-  std::vector<float> silu(n), decay(n), logs(n), gated = y;
+  std::vector<float> silu(n), decay(n), decayed_x(n), logs(n), gated = y;
   const auto count = static_cast<std::int64_t>(n);
   simd().silu_product(x.data(), y.data(), silu.data(), count);
   simd().sigmoid_product(gated.data(), x.data(), count);
   auto a = x, b = y;  // high parts; low parts that show
   for (std::size_t i = 0; i < n; ++i) a.push_back(x[i] * 0x1p-20f), b.push_back(y[i] * -0x1p-18f);
-  simd().decay_product(a.data(), b.data(), y.data(), decay.data(), count);
+  simd().decay_product(a.data(), b.data(), y.data(), decay.data(), x.data(), decayed_x.data(),
+                       count);
   simd().log_decay(x.data(), y.data(), 1.7f, logs.data(), count);
   double squares = 0.0;
   for (std::size_t i = 0; i < n; ++i) {
@@ -142,6 +149,7 @@ TEST_P(PrimitivesTest, ElementwiseFunctions) {
     const double kept = std::exp(std::min(difference, 0.0)) * y[i];
     EXPECT_NEAR(decay[i], kept, (1e-6 + 2 * 31 * 0x1p-24) * std::abs(kept) + 1e-30);
     const double z = double{x[i] + y[i]};
+    EXPECT_NEAR(decayed_x[i], kept / y[i] * x[i], 5e-6 * std::abs(kept / y[i] * x[i]) + 1e-30);
     const double soft = -1.7f * (z > 20.0 ? z : std::log1p(std::exp(z)));
     EXPECT_NEAR(logs[i], soft, 1e-6 * std::abs(soft));
     squares += double{x[i]} * x[i];

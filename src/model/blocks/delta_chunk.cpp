@@ -9,7 +9,8 @@ namespace {
 
 // Inside a block of rows every pair has its own exponents; between blocks they factor through the
 // later block's first row, and the sum over channels is a matrix product.
-constexpr std::int64_t kBlockRows = 16;
+// With 8 rows the two kinds of exponents are fewest for chunks of 64.
+constexpr std::int64_t kBlockRows = 8;
 
 void resize(std::vector<float>& values, std::int64_t count) {
   values.resize(static_cast<std::size_t>(count));
@@ -51,7 +52,8 @@ void pairs_inside(const ChunkInputs& in, std::int64_t first, std::int64_t last,
     const float beta = in.beta[i * in.beta_stride];
     for (std::int64_t m = first; m <= i; ++m) {
       float* decayed = scratch.right.data();
-      simd.decay_product(sum_i, sum_at(in, scratch, m), in.k + m * in.stride, decayed, in.dim);
+      simd.decay_product(sum_i, sum_at(in, scratch, m), in.k + m * in.stride, decayed, nullptr,
+                         nullptr, in.dim);
       const std::int64_t at = i * in.rows + m;
       terms.within_q[static_cast<std::size_t>(at)] = dot(in.q + i * in.stride, decayed, in.dim);
       if (m == i) continue;
@@ -69,12 +71,12 @@ void pairs_before(const ChunkInputs& in, std::int64_t first, std::int64_t last,
   for (std::int64_t i = first; i < last; ++i) {
     const float* sum = sum_at(in, scratch, i);
     const std::int64_t at = (i - first) * in.dim;
-    simd.decay_product(sum, reference, in.k + i * in.stride, scratch.left_k.data() + at, in.dim);
-    simd.decay_product(sum, reference, in.q + i * in.stride, scratch.left_q.data() + at, in.dim);
+    simd.decay_product(sum, reference, in.k + i * in.stride, scratch.left_k.data() + at,
+                       in.q + i * in.stride, scratch.left_q.data() + at, in.dim);
   }
   for (std::int64_t m = 0; m < first; ++m) {
     simd.decay_product(reference, sum_at(in, scratch, m), in.k + m * in.stride,
-                       scratch.right.data() + m * in.dim, in.dim);
+                       scratch.right.data() + m * in.dim, nullptr, nullptr, in.dim);
   }
   const std::int64_t rows = last - first;
   float* to_k = terms.within_k.data() + first * in.rows;
@@ -95,17 +97,14 @@ void decay_rows(const ChunkInputs& in, ChunkScratch& scratch, ChunkTerms& terms)
   for (std::int64_t i = 0; i < in.rows; ++i) {
     const float* sum = sum_at(in, scratch, i);
     const float* k = in.k + i * in.stride;
-    simd.decay_product(sum, zero, k, terms.k_decayed.data() + i * in.dim, in.dim);
-    simd.decay_product(sum, zero, in.q + i * in.stride, terms.q_decayed.data() + i * in.dim,
-                       in.dim);
-    float* to_end = scratch.right.data();
-    simd.decay_product(last, sum, k, to_end, in.dim);
-    for (std::int64_t d = 0; d < in.dim; ++d) {
-      terms.k_to_end_t[static_cast<std::size_t>(d * in.rows + i)] = to_end[d];
-    }
+    const std::int64_t at = i * in.dim;
+    simd.decay_product(sum, zero, k, terms.k_decayed.data() + at, in.q + i * in.stride,
+                       terms.q_decayed.data() + at, in.dim);
+    simd.decay_product(last, sum, k, terms.k_to_end.data() + at, nullptr, nullptr, in.dim);
   }
   std::fill_n(scratch.right.begin(), in.dim, 1.0f);
-  simd.decay_product(last, zero, scratch.right.data(), terms.decay.data(), in.dim);
+  simd.decay_product(last, zero, scratch.right.data(), terms.decay.data(), nullptr, nullptr,
+                     in.dim);
 }
 
 }  // namespace
@@ -118,7 +117,7 @@ void compute_terms(const ChunkInputs& in, ChunkScratch& scratch, ChunkTerms& ter
   resize(terms.within_q, in.rows * in.rows);
   resize(terms.k_decayed, in.rows * in.dim);
   resize(terms.q_decayed, in.rows * in.dim);
-  resize(terms.k_to_end_t, in.rows * in.dim);
+  resize(terms.k_to_end, in.rows * in.dim);
   resize(terms.decay, in.dim);
   cumulate(in, scratch.sums);
   // Products below run over whole rows of L and A: the upper triangles must be 0.
@@ -164,8 +163,8 @@ void apply_terms(const ChunkInputs& in, const ChunkTerms& terms, std::int64_t fi
     const float decay = terms.decay[static_cast<std::size_t>(d)];
     for (std::int64_t c = 0; c < columns; ++c) own_state[d * in.dim + c] *= decay;
   }
-  simd.matmul(in.dim, columns, in.rows, terms.k_to_end_t.data(), in.rows, n, columns, own_state,
-              in.dim, true);
+  simd.matmul_tn(in.dim, columns, in.rows, terms.k_to_end.data(), in.dim, n, columns, own_state,
+                 in.dim, true);
 }
 
 }  // namespace sluice

@@ -28,12 +28,12 @@ struct ChunkInputs {
 
 // What does not depend on the state.
 struct ChunkTerms {
-  std::vector<float> within_k;    // L [rows, rows], strictly lower
-  std::vector<float> within_q;    // A [rows, rows], lower
-  std::vector<float> k_decayed;   // k_i exp G_i [rows, dim]
-  std::vector<float> q_decayed;   // q_i exp G_i [rows, dim]
-  std::vector<float> k_to_end_t;  // k_i exp(G_last - G_i), transposed [dim, rows]
-  std::vector<float> decay;       // exp G_last [dim]
+  std::vector<float> within_k;   // L [rows, rows], strictly lower
+  std::vector<float> within_q;   // A [rows, rows], lower
+  std::vector<float> k_decayed;  // k_i exp G_i [rows, dim]
+  std::vector<float> q_decayed;  // q_i exp G_i [rows, dim]
+  std::vector<float> k_to_end;   // k_i exp(G_last - G_i) [rows, dim]
+  std::vector<float> decay;      // exp G_last [dim]
 };
 
 struct ChunkScratch {

@@ -13,6 +13,10 @@ struct Primitives {
   // c[m, n] = a[m, k] · b[k, n], or += with accumulate.
   void (*matmul)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t lda,
                  const float* b, std::int64_t ldb, float* c, std::int64_t ldc, bool accumulate);
+  // c[m, n] = a[k, m]ᵀ · b[k, n], or += with accumulate.
+  void (*matmul_tn)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
+                    std::int64_t lda, const float* b, std::int64_t ldb, float* c, std::int64_t ldc,
+                    bool accumulate);
   // c[m, n] = a[m, k] · b[n, k]ᵀ, or += with accumulate.
   void (*matmul_nt)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
                     std::int64_t lda, const float* b, std::int64_t ldb, float* c, std::int64_t ldc,
@@ -21,9 +25,10 @@ struct Primitives {
   float (*maximum)(const float* x, std::int64_t n);  // -inf for n = 0
   // x = exp(x - shift) for x <= shift; returns the sum. -inf gives 0.
   float (*exp_shifted)(float* x, std::int64_t n, float shift);
-  // out = exp(min(a - b, 0)) · c. a and b are sums of two floats, [n] high parts and [n] low ones;
-  // out may be c.
-  void (*decay_product)(const float* a, const float* b, const float* c, float* out, std::int64_t n);
+  // x_out = exp(min(a - b, 0)) · x, and y_out likewise of y unless it is null. a and b are sums of
+  // two floats, [n] high parts and [n] low ones.
+  void (*decay_product)(const float* a, const float* b, const float* x, float* x_out,
+                        const float* y, float* y_out, std::int64_t n);
   // out = silu(gate) · up
   void (*silu_product)(const float* gate, const float* up, float* out, std::int64_t n);
   // x = x · sigmoid(gate)
