@@ -61,6 +61,16 @@ TEST(Expectations, IgnoredExtras) {
   EXPECT_NE(text.find("x.other"), std::string::npos);
 }
 
+TEST(Expectations, ExtrasOfNoElementsCarryNothing) {
+  EXPECT_EQ(complaint({info("norm", DType::f32, {4}), info("a_log", DType::f32, {2, 1}),
+                       info("shared.up_proj.weight", DType::f32, {0, 16})},
+                      kExpected),
+            "");
+  EXPECT_NE(complaint({info("norm", DType::f32, {0}), info("a_log", DType::f32, {2, 1})}, kExpected)
+                .find("misshapen: \"norm\""),
+            std::string::npos);
+}
+
 TEST(Expectations, TheListIsCapped) {
   std::vector<TensorExpectation> many;
   for (int i = 0; i < 50; ++i) many.push_back({fmt::format("t{}", i), {{1}}, {DType::f32}, false});
