@@ -91,17 +91,21 @@ std::string header_text(const std::vector<Placed>& placed,
   return text;
 }
 
-// Deleted unless renamed into place.
+// Deleted unless renamed into place. A device or a pipe is written as it stands: renaming would
+// put a file where /dev/null was.
 class TemporaryFile {
  public:
-  explicit TemporaryFile(const fs::path& target)
-      : target_(target), path_(target.string() + ".part-" + std::to_string(getpid())) {
+  explicit TemporaryFile(const fs::path& target) : target_(target), path_(target) {
+    std::error_code none;
+    const fs::file_status status = fs::status(target, none);
+    in_place_ = fs::exists(status) && !fs::is_regular_file(status);
+    if (!in_place_) path_ += ".part-" + std::to_string(getpid());
     descriptor_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (descriptor_ < 0) refuse("created", path_);
+    if (descriptor_ < 0) refuse("created");
   }
   ~TemporaryFile() {
     if (descriptor_ >= 0) close(descriptor_);
-    if (!renamed_) unlink(path_.c_str());
+    if (!in_place_ && !renamed_) unlink(path_.c_str());
   }
   TemporaryFile(const TemporaryFile&) = delete;
   TemporaryFile& operator=(const TemporaryFile&) = delete;
@@ -111,16 +115,17 @@ class TemporaryFile {
     while (size > 0) {
       const ssize_t written = ::write(descriptor_, next, size);
       if (written < 0 && errno == EINTR) continue;
-      if (written <= 0) refuse("written", path_);
+      if (written <= 0) refuse("written");
       next += written;
       size -= static_cast<std::size_t>(written);
     }
   }
 
   void rename_to_target() {
-    if (fsync(descriptor_) != 0) refuse("synced", path_);
-    if (close(std::exchange(descriptor_, -1)) != 0) refuse("closed", path_);
-    if (rename(path_.c_str(), target_.c_str()) != 0) refuse("renamed into place", path_);
+    if (!in_place_ && fsync(descriptor_) != 0) refuse("synced");
+    if (close(std::exchange(descriptor_, -1)) != 0) refuse("closed");
+    if (in_place_) return;
+    if (rename(path_.c_str(), target_.c_str()) != 0) refuse("renamed into place");
     renamed_ = true;
     // The rename itself survives a crash only once the directory is synced.
     const fs::path parent = target_.has_parent_path() ? target_.parent_path() : fs::path(".");
@@ -131,13 +136,14 @@ class TemporaryFile {
   }
 
  private:
-  [[noreturn]] static void refuse(const char* what, const fs::path& path) {
+  [[noreturn]] void refuse(const char* what) const {
     const int code = errno;
-    fail(ErrorKind::device, "{} cannot be {}: {}", path.string(), what, std::strerror(code));
+    fail(ErrorKind::device, "{} cannot be {}: {}", target_.string(), what, std::strerror(code));
   }
   fs::path target_;
   fs::path path_;
   int descriptor_ = -1;
+  bool in_place_ = false;
   bool renamed_ = false;
 };
 

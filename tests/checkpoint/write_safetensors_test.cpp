@@ -1,4 +1,7 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <vector>
@@ -48,6 +51,22 @@ TEST(WriteSafetensors, ReplacesWholeAndLeavesNothingBeside) {
   write_safetensors(path, tensors());
   EXPECT_EQ(Checkpoint::open(path).tensors().size(), 4u);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(scratch.path()), {}), 1);
+}
+
+// A file renamed over /dev/null would break the machine for everyone.
+TEST(WriteSafetensors, WritesDevicesAndPipesAsTheyStand) {
+  ScratchDirectory scratch;
+  const auto path = scratch.path() / "pipe";
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  const int reader = open(path.c_str(), O_RDWR | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  write_safetensors(path, tensors());
+  EXPECT_TRUE(std::filesystem::is_fifo(path));
+  std::vector<char> seen(4096);
+  EXPECT_GT(read(reader, seen.data(), seen.size()), 24 + 16 + 3);
+  close(reader);
+  EXPECT_THROW(write_safetensors(scratch.path(), tensors()), Error);
+  EXPECT_TRUE(std::filesystem::is_directory(scratch.path()));
 }
 
 TEST(WriteSafetensors, RefusesBadLists) {
