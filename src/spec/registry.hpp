@@ -51,12 +51,17 @@ bool perturb_validly(MoeSpec& spec, std::uint64_t seed) {
 
 template <auto Group, auto Member, Perturbation Propose>
 constexpr Row<Group, Member> row(std::string_view name, FieldKind kind, std::string_view neutral,
-                                 std::string_view meaning,
-                                 bool (*is_neutral)(const MoeSpec&) = nullptr) {
+                                 std::string_view meaning, bool (*is_neutral)(const MoeSpec&)) {
   using R = Row<Group, Member>;
-  return {{name, name.substr(name.find('.') + 1), kind, neutral, meaning,
-           is_neutral != nullptr ? is_neutral : &R::is_default, &R::reset,
+  return {{name, name.substr(name.find('.') + 1), kind, neutral, meaning, is_neutral, &R::reset,
            &perturb_validly<Propose>, &R::value, &R::equal}};
+}
+
+// The usual case: one spelling of neutral, the default.
+template <auto Group, auto Member, Perturbation Propose>
+constexpr Row<Group, Member> row(std::string_view name, FieldKind kind, std::string_view neutral,
+                                 std::string_view meaning) {
+  return row<Group, Member, Propose>(name, kind, neutral, meaning, &Row<Group, Member>::is_default);
 }
 
 // Neutral in more than one spelling.
