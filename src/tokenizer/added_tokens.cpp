@@ -1,8 +1,8 @@
 #include "tokenizer/added_tokens.hpp"
 
-#include <algorithm>
 #include <utility>
 
+#include "base/fail.hpp"
 #include "tokenizer/regex.hpp"
 #include "tokenizer/utf8.hpp"
 
@@ -39,25 +39,37 @@ std::string_view last_character(std::string_view text) {
   return text.substr(begin);
 }
 
+std::uint64_t edge(std::uint32_t node, char byte) {
+  return std::uint64_t{node} << 8 | static_cast<unsigned char>(byte);
+}
+
 }  // namespace
 
 void AddedTokens::add(AddedToken token) {
-  std::vector<std::size_t>& lengths = lengths_[static_cast<unsigned char>(token.match.at(0))];
-  if (std::find(lengths.begin(), lengths.end(), token.match.size()) == lengths.end()) {
-    lengths.push_back(token.match.size());
-    std::sort(lengths.rbegin(), lengths.rend());
+  if (token.match.size() > kMaxAddedTokenBytes) {
+    fail(ErrorKind::checkpoint, "added token \"{}\" has {} bytes; the limit is {}",
+         shown(token.content), token.match.size(), kMaxAddedTokenBytes);
   }
-  std::string key = token.match;
-  tokens_.insert_or_assign(std::move(key), std::move(token));
+  std::uint32_t node = 0;
+  for (const char byte : token.match) {
+    const auto [next, fresh] =
+        edges_.emplace(edge(node, byte), static_cast<std::uint32_t>(nodes_.size()));
+    if (fresh) nodes_.emplace_back();
+    node = next->second;
+  }
+  nodes_[node] = std::move(token);
 }
 
 const AddedToken* AddedTokens::longest_match(std::string_view text) const {
-  for (const std::size_t length : lengths_[static_cast<unsigned char>(text[0])]) {
-    if (length > text.size()) continue;
-    const auto token = tokens_.find(text.substr(0, length));
-    if (token != tokens_.end()) return &token->second;
+  const AddedToken* longest = nullptr;
+  std::uint32_t node = 0;
+  for (const char byte : text) {
+    const auto next = edges_.find(edge(node, byte));
+    if (next == edges_.end()) break;
+    node = next->second;
+    if (nodes_[node]) longest = &*nodes_[node];
   }
-  return nullptr;
+  return longest;
 }
 
 std::vector<Piece> AddedTokens::split(std::string_view text, bool recognise_special) const {

@@ -1,16 +1,14 @@
 // Tokens that are recognised in the text itself, before it is cut into words.
 #pragma once
 
-#include <array>
-#include <functional>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include <sluice/tokenizer.hpp>
-
-#include "tokenizer/token_table.hpp"
 
 namespace sluice::tokenizer {
 
@@ -24,6 +22,9 @@ struct AddedToken {
   bool special = false;
 };
 
+// How far each position of a text may have to be compared.
+constexpr std::size_t kMaxAddedTokenBytes = 1024;
+
 // A piece of text: an added token, or text between added tokens.
 struct Piece {
   std::string_view text;
@@ -33,15 +34,16 @@ struct Piece {
 // A set of added tokens that are looked for together: the leftmost match, the longest of those.
 class AddedTokens {
  public:
-  void add(AddedToken token);
+  void add(AddedToken token);  // throws Error(checkpoint) beyond kMaxAddedTokenBytes
   // `recognise_special` false: special tokens are ordinary text.
   std::vector<Piece> split(std::string_view text, bool recognise_special) const;
 
  private:
   const AddedToken* longest_match(std::string_view text) const;
 
-  std::unordered_map<std::string, AddedToken, StringHash, std::equal_to<>> tokens_;  // by match
-  std::array<std::vector<std::size_t>, 256> lengths_;  // of matches by first byte, longest first
+  // A trie: from a node and a byte to the next node; node 0 is the root.
+  std::unordered_map<std::uint64_t, std::uint32_t> edges_;
+  std::vector<std::optional<AddedToken>> nodes_{std::nullopt};  // the token that ends there
 };
 
 }  // namespace sluice::tokenizer

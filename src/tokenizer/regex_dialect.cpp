@@ -13,6 +13,7 @@ namespace sluice::tokenizer {
 namespace {
 
 constexpr int kMaxNesting = 100;
+constexpr int kMaxQuantifiers = 8;  // of one atom
 constexpr std::size_t kMaxPatternBytes = 64 * 1024;
 constexpr std::uint32_t kMaxRepeat = 1000;
 constexpr char32_t kMaxCodePoint = 0x10FFFF;
@@ -82,8 +83,9 @@ class Translator {
       }
       previous_letter_ = std::exchange(next_letter_, 0);
       std::string atom = this->atom(depth);
-      for (bool quantified = false;; quantified = true) {
-        const std::optional<std::string> repeated = quantifier(atom, quantified);
+      for (int quantifiers = 0;; ++quantifiers) {
+        if (quantifiers > kMaxQuantifiers) refuse("so many quantifiers in a row");
+        const std::optional<std::string> repeated = quantifier(atom, quantifiers > 0);
         if (!repeated) break;
         atom = *repeated;
       }

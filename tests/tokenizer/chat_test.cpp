@@ -110,6 +110,12 @@ TEST(Chat, HostileTemplatesEndWithAnError) {
   std::string ifs;
   for (int i = 0; i < 5000; ++i) ifs += "{% if true %}";
   expect_error(ErrorKind::unsupported, "more than 100 nested tags", [&] { rendered(ifs); });
+  for (const std::string link :
+       {"+1", "|trim", ".a", "[0]", "()", " or 1", "~1", " if 1", " is none"}) {
+    std::string chain = "{{ 1";
+    for (int i = 0; i < 5000; ++i) chain += link;
+    expect_error(ErrorKind::unsupported, "an expression", [&] { rendered(chain + " }}"); });
+  }
   expect_error(ErrorKind::unsupported, "more than 1000000 steps", [] {
     rendered("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}");
   });

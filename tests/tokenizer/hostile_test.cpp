@@ -99,6 +99,10 @@ TEST(Hostile, DeepSequencesAndLongTokens) {
   expect_error(ErrorKind::checkpoint, "nest deeper than 16",
                [&] { Tokenizer::from_tokenizer_json(file.dump()); });
   file = read_json("tokenizer/trinity.json");
+  file["added_tokens"][0]["content"] = std::string(2000, 'x');
+  expect_error(ErrorKind::checkpoint, "has 2000 bytes; the limit is 1024",
+               [&] { Tokenizer::from_tokenizer_json(file.dump()); });
+  file = read_json("tokenizer/trinity.json");
   file["model"]["vocab"][std::string(70'000, 'a')] = 1000;
   expect_error(ErrorKind::checkpoint, "has 70000 bytes; the limit is 65536",
                [&] { Tokenizer::from_tokenizer_json(file.dump()); });

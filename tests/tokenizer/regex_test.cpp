@@ -112,6 +112,7 @@ TEST(Regex, WhatIsNotKnownIsRefusedByName) {
       {"a{2,1}", "wrong order"},
       {"a{9999}", "exceeds 1000"},
       {"*a", "nothing to repeat"},
+      {"a{1}{1}{1}{1}{1}{1}{1}{1}{1}{1}", "so many quantifiers"},
       {"(a", "missing )"},
       {"a)", "unmatched )"},
       {"[a", "ends too early"},

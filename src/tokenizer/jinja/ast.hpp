@@ -34,6 +34,7 @@ struct Expression {
   Value value;
   std::vector<Expression> parts;
   std::vector<std::string> names;
+  int height = 1;  // of the tree: bounded, because trees are walked and freed recursively
 };
 
 struct Statement {

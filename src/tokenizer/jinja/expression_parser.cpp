@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -13,6 +14,7 @@ namespace {
 using Kind = Expression::Kind;
 
 constexpr int kMaxNesting = 100;
+constexpr int kMaxHeight = 300;
 
 }  // namespace
 
@@ -59,8 +61,14 @@ Expression ExpressionParser::node(Kind kind, std::string text,
   result.kind = kind;
   result.line = line_;
   result.text = std::move(text);
-  result.parts = std::move(parts);
+  for (Expression& part : parts) add_part(result, std::move(part));
   return result;
+}
+
+void ExpressionParser::add_part(Expression& whole, Expression part) const {
+  whole.height = std::max(whole.height, part.height + 1);
+  if (whole.height > kMaxHeight) refuse(line_, "an expression this long");
+  whole.parts.push_back(std::move(part));
 }
 
 Expression ExpressionParser::expression() {
@@ -204,14 +212,14 @@ Expression ExpressionParser::bracketed() {
     Expression tuple = node(Kind::list, "", {std::move(inner)});
     while (!take_sign(")")) {
       expect_sign(",");
-      if (!at_sign(")")) tuple.parts.push_back(expression());
+      if (!at_sign(")")) add_part(tuple, expression());
     }
     return tuple;
   }
   if (take_sign("[")) {
     Expression list = node(Kind::list, "", {});
     while (!take_sign("]")) {
-      list.parts.push_back(expression());
+      add_part(list, expression());
       if (!at_sign("]")) expect_sign(",");
     }
     return list;
@@ -223,9 +231,9 @@ Expression ExpressionParser::bracketed() {
 Expression ExpressionParser::mapping() {
   Expression result = node(Kind::mapping, "", {});
   while (!take_sign("}")) {
-    result.parts.push_back(expression());
+    add_part(result, expression());
     expect_sign(":");
-    result.parts.push_back(expression());
+    add_part(result, expression());
     if (!at_sign("}")) expect_sign(",");
   }
   return result;
@@ -274,7 +282,7 @@ void ExpressionParser::arguments(Expression& call) {
                          tokens_[position_ + 1].text == "=";
     call.names.push_back(keyword ? name() : "");
     if (keyword) expect_sign("=");
-    call.parts.push_back(expression());
+    add_part(call, expression());
     if (!at_sign(")")) expect_sign(",");
   }
 }
@@ -307,7 +315,7 @@ Expression ExpressionParser::test(Expression operand) {
     arguments(result);
   } else if (!ends) {
     result.names.emplace_back();
-    result.parts.push_back(postfix(primary()));
+    add_part(result, postfix(primary()));
   }
   return negated ? node(Kind::negation, "", {std::move(result)}) : result;
 }

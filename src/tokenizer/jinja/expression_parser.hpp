@@ -30,6 +30,7 @@ class ExpressionParser {
   bool at_name(std::string_view name) const;
   [[noreturn]] void unexpected() const;
   Expression node(Expression::Kind kind, std::string text, std::vector<Expression> parts) const;
+  void add_part(Expression& whole, Expression part) const;
 
   Expression conjunction();
   Expression inversion();
