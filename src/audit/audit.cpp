@@ -61,9 +61,15 @@ AuditReport run_session(const Backend& backend, const AuditOptions& options, Cas
     if (row.verdict == Verdict::not_applicable && row.cases > 0) row.verdict = Verdict::pass;
   }
   report.fields = std::move(context.fields);
+  // One fault makes many findings; the first few explain it.
+  constexpr std::size_t kExplained = 4;
+  AuditOptions brief = options;
+  brief.diagnose = false;
   const Diagnosis diagnosis(backend, options, context.run, context.compare_options());
+  const Diagnosis summary(backend, brief, context.run, context.compare_options());
   for (const Finding& finding : context.findings) {
-    report.failures.push_back(diagnosis.explain(finding));
+    const bool in_full = report.failures.size() < kExplained;
+    report.failures.push_back((in_full ? diagnosis : summary).explain(finding));
   }
   mark_fields(report);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

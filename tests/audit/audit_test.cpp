@@ -139,7 +139,7 @@ TEST(Audit, AcceptsModestClaims) {
 
 TEST(Audit, AuditsAtAGivenSpec) {
   AuditOptions options = quick_options();
-  options.spec = parse_spec(R"({"router": {"num_experts": 64, "top_k": 6,
+  options.spec = parse_spec(R"({"router": {"num_experts": 16, "top_k": 4,
       "routing_method": "DeepSeekV3", "routed_scaling_factor": 2.446},
       "experts": {"hidden_size": 2304, "intermediate_size": 1024},
       "layer": {"num_shared_experts": 1}})");

@@ -61,7 +61,12 @@ class FaultyBackend final : public Backend {
            mutant_.info.name, inner_.name());
     }
     Load load{spec, weights, {}};
-    if (fault.load) fault.load(load);
+    if (fault.load) {
+      fault.load(load);
+      // The inner backend relies on both; a fault that breaks them is a mistake of ours.
+      validate(load.spec);
+      check_weights(load.spec, load.weights);
+    }
     auto inner = inner_.load(load.spec, load.weights, options);
     return std::make_unique<FaultyExperts>(spec, std::move(fault), std::move(inner));
   }

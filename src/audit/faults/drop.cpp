@@ -10,26 +10,6 @@
 namespace sluice::auditing {
 namespace {
 
-// Values that cannot stand once a field they lean on is gone.
-void settle(MoeSpec& spec) {
-  RouterSpec& router = spec.router;
-  if (!router.e_score_correction_bias) router.weights_from_biased_scores = false;
-  router.topk_group = std::min(router.topk_group, router.n_group);
-  const std::int64_t group = router.num_experts / router.n_group;
-  // Fewer kept groups than K needs: what is left is no restriction at all.
-  if (router.topk_group * group < router.top_k) router.topk_group = router.n_group;
-  LayerSpec& layer = spec.layer;
-  if (layer.num_shared_experts == 0) {
-    layer.shared_intermediate_size = 0;
-    layer.shared_expert_gate = false;
-  }
-  if (layer.num_local_experts == kAllExperts && layer.local_expert_offset != 0) {
-    layer.num_local_experts = router.num_experts - layer.local_expert_offset;
-  }
-  layer.tp_rank = std::min(layer.tp_rank, layer.tp_size - 1);
-  if (!is_gated(spec.experts.activation)) spec.experts.gate_up_order = GateUpOrder::gate_up;
-}
-
 // The inner backend writes its own dtype; the caller's buffer receives the bytes as they are.
 void forward_with_wrong_dtype(Call& call) {
   const TensorView hidden = call.input.hidden_states;
@@ -73,7 +53,6 @@ MakeFault drop_fault(std::string_view name) {
     fault.load = [&lost](Load& load) {
       const MoeSpec before = load.spec;
       lost.reset(load.spec);
-      settle(load.spec);
       fit_weights(load, before);
     };
     if (lost.key == "output_dtype") fault.forward = forward_with_wrong_dtype;

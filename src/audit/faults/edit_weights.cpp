@@ -20,6 +20,33 @@ TensorView edited(Load& load, const TensorView& view, std::int64_t expert, const
   return load.keep(std::move(copy));
 }
 
+struct Encoded {
+  ExpertMatrices& values;
+  ExpertMatrices& scales;
+  TensorView& global;
+};
+
+// Scaled formats: unpacked, edited, and packed again with scales of their own.
+void edit_packed(Load& load, const Encoded& all, std::int64_t rows, std::int64_t columns,
+                 const EditMatrix& edit) {
+  const WeightFormat format = load.spec.experts.weight_format;
+  const formats::MatrixSize size{rows, columns};
+  OwnedTensor global(DType::f32, {static_cast<std::int64_t>(all.values.size())});
+  std::vector<float> matrix(static_cast<std::size_t>(rows * columns));
+  for (std::size_t e = 0; e < all.values.size(); ++e) {
+    const auto at = static_cast<std::int64_t>(e);
+    const float scale = all.global ? load_float(all.global.data, all.global.dtype, at) : 1.0f;
+    formats::unpack(format, {all.values[e], all.scales[e], scale}, size, matrix);
+    edit(matrix, rows, columns, at);
+    const formats::PackedMatrix packed = formats::pack(format, matrix, size);
+    const formats::EncodedMatrix view = packed.view();
+    all.values[e] = load.keep(OwnedTensor::copy_of(view.values));
+    all.scales[e] = load.keep(OwnedTensor::copy_of(view.scales));
+    global.set(at, packed.global_scale);
+  }
+  if (all.global) all.global = load.keep(std::move(global));
+}
+
 void edit_all(Load& load, ExpertMatrices& matrices, const EditMatrix& edit) {
   for (std::size_t e = 0; e < matrices.size(); ++e) {
     matrices[e] = edited(load, matrices[e], static_cast<std::int64_t>(e), edit);
@@ -196,6 +223,14 @@ void fit_weight_format(Load& load, const MoeSpec& before) {
 }  // namespace
 
 void edit_gate_up(Load& load, const EditMatrix& edit) {
+  MoeWeights& weights = load.weights;
+  if (!weights.gate_up_scale.empty()) {
+    const std::int64_t width = local_width(load.spec);
+    return edit_packed(load,
+                       {weights.gate_up_proj, weights.gate_up_scale, weights.gate_up_global_scale},
+                       is_gated(load.spec.experts.activation) ? 2 * width : width,
+                       load.spec.experts.hidden_size, edit);
+  }
   edit_all(load, load.weights.gate_up_proj, edit);
   edit_all(load, load.weights.gate_proj, edit);
   edit_all(load, load.weights.up_proj, edit);
@@ -253,7 +288,32 @@ void spread_experts(Load& load, const std::function<std::int64_t(std::int64_t)>&
   load.spec.layer.num_local_experts = kAllExperts;
 }
 
+namespace {
+
+// Values that cannot stand once a field they lean on is gone.
+void settle_spec(MoeSpec& spec) {
+  RouterSpec& router = spec.router;
+  if (!router.e_score_correction_bias) router.weights_from_biased_scores = false;
+  router.topk_group = std::min(router.topk_group, router.n_group);
+  const std::int64_t group = router.num_experts / router.n_group;
+  // Fewer kept groups than K needs: what is left is no restriction at all.
+  if (router.topk_group * group < router.top_k) router.topk_group = router.n_group;
+  LayerSpec& layer = spec.layer;
+  if (layer.num_shared_experts == 0) {
+    layer.shared_intermediate_size = 0;
+    layer.shared_expert_gate = false;
+  }
+  if (layer.num_local_experts == kAllExperts && layer.local_expert_offset != 0) {
+    layer.num_local_experts = router.num_experts - layer.local_expert_offset;
+  }
+  layer.tp_rank = std::min(layer.tp_rank, layer.tp_size - 1);
+  if (!is_gated(spec.experts.activation)) spec.experts.gate_up_order = GateUpOrder::gate_up;
+}
+
+}  // namespace
+
 void fit_weights(Load& load, const MoeSpec& before) {
+  settle_spec(load.spec);
   const MoeSpec& spec = load.spec;
   MoeWeights& weights = load.weights;
   if (!spec.router.router_bias) weights.router_bias = {};

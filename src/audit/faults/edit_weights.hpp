@@ -10,7 +10,7 @@
 namespace sluice::auditing {
 
 // Rows [0, rows) of an expert matrix, in its own dtype; edit sets fp32 values that are rounded to
-// it. Matrices of formats other than f32, bf16 and f16 are first unpacked to bf16.
+// it. Scaled formats are unpacked, edited, and packed again.
 using EditMatrix = std::function<void(std::span<float> values, std::int64_t rows,
                                       std::int64_t columns, std::int64_t expert)>;
 
@@ -27,7 +27,8 @@ void remove_shared(Load& load);
 // The inner backend holds every expert; global expert e gets the tensors of local pick(e).
 void spread_experts(Load& load, const std::function<std::int64_t(std::int64_t)>& pick);
 
-// Makes the tensors fit load.spec where a field was lost: what the spec no longer has is removed,
+// Settles fields that lean on a lost one, and makes the tensors fit: what the spec no longer has is
+// removed,
 // local experts are repeated or cut to the count, a shared block is cut to the width. This is what
 // a backend does that reads its buffers with the wrong sizes, without the crash.
 void fit_weights(Load& load, const MoeSpec& before);

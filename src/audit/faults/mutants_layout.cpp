@@ -144,7 +144,7 @@ void add_scales(std::vector<Mutant>& list) {
   // The scales act on the unpacked weights, so that the fault exists for every weight format.
   add("up-takes-gate-scale", "w3's global scale were w1's", "vllm#54974, TensorRT-LLM#14199",
       edit([](Load& load) {
-        if (!is_gated(load.spec.experts.activation) || !load.weights.gate_up_scale.empty()) return;
+        if (!is_gated(load.spec.experts.activation)) return;
         edit_gate_up(load, times([](std::int64_t row, std::int64_t rows, std::int64_t) {
                        return row >= rows / 2 ? 1.25f : 1.0f;
                      }));
@@ -159,15 +159,12 @@ void add_scales(std::vector<Mutant>& list) {
         });
       }));
   add("scale-uninitialised", "a weight scale were 0", "vllm#54189", edit([](Load& load) {
-        if (load.weights.gate_up_scale.empty()) {
-          edit_gate_up(load, [](std::span<float> v, auto, auto, std::int64_t expert) {
-            if (expert == 0) std::fill(v.begin(), v.end(), 0.0f);
-          });
-        }
+        edit_gate_up(load, [](std::span<float> v, auto, auto, std::int64_t expert) {
+          if (expert == 0) std::fill(v.begin(), v.end(), 0.0f);
+        });
       }));
   add("activation-scale-ignored", "the activation's scale were ignored", "flashinfer#3548 (2400x)",
       edit([](Load& load) {
-        if (!load.weights.down_scale.empty()) return;
         edit_down(load, times([](std::int64_t, std::int64_t, std::int64_t) { return 2400.0f; }));
       }));
   add("weights-truncated-to-bf16", "f32 or f16 weights were truncated to bf16",

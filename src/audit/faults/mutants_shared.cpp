@@ -59,6 +59,31 @@ void lose_shared(MoeSpec& spec) {
   spec.layer.shared_expert_gate = false;
 }
 
+// Given routing with a further slot: the first expert that the token lacks, at weight 0.
+RoutedTokens with_one_more_slot(const Call& call) {
+  const std::int64_t top_k = call.spec.router.top_k;
+  const RoutedTokens given = route_call(call, {}, {}, {});
+  RoutedTokens wide{{DType::i32, {call.tokens(), top_k + 1}},
+                    {DType::f32, {call.tokens(), top_k + 1}}};
+  for (std::int64_t token = 0; token < call.tokens(); ++token) {
+    std::int32_t unused = 0;
+    for (std::int64_t slot = 0; slot < top_k; ++slot) {
+      const auto id = static_cast<std::int32_t>(given.ids.id(token * top_k + slot));
+      store_unaligned(wide.ids.data(), token * (top_k + 1) + slot, id);
+      wide.weights.set(token * (top_k + 1) + slot, given.weights.get(token * top_k + slot));
+    }
+    const auto taken = [&] {
+      for (std::int64_t slot = 0; slot < top_k; ++slot) {
+        if (given.ids.id(token * top_k + slot) == unused) return true;
+      }
+      return false;
+    };
+    while (taken()) ++unused;
+    store_unaligned(wide.ids.data(), token * (top_k + 1) + top_k, unused);
+  }
+  return wide;
+}
+
 // One routed expert more, no shared expert: the count went into top_k.
 MakeFault shared_counted_as_routed() {
   return [](const MoeSpec& asked, const MoeWeights&) {
@@ -71,12 +96,14 @@ MakeFault shared_counted_as_routed() {
       load.spec.router.top_k += load.spec.router.apply_router_weight_on_input ? 0 : 1;
     };
     fault.forward = [](Call& call) {
-      // Given routing has no further expert to offer, and K + 1 ids do not fit the caller's.
-      if (call.input.router_logits.empty() || call.spec.router.apply_router_weight_on_input) {
-        return call.forward();
-      }
+      const bool widened = !call.spec.router.apply_router_weight_on_input;
+      if (!widened || call.tokens() == 0) return call.forward();
+      // K + 1 ids do not fit the caller's buffers.
       call.output.topk_ids = {};
       call.output.topk_weights = {};
+      if (!call.input.router_logits.empty()) return call.forward();
+      const RoutedTokens wide = with_one_more_slot(call);
+      give_routing(call, wide);
       call.forward();
     };
     return fault;
