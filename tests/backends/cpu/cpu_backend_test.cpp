@@ -15,10 +15,10 @@ namespace {
 
 using test::DrawnLayer;
 
-// Off every grid that kernels like: H and I multiples of 8 only, E and K odd.
+// Off every grid that kernels like: H and I multiples of 8 only, K odd; E can be grouped.
 MoeSpec base_spec() {
   MoeSpec spec;
-  spec.router.num_experts = 11;
+  spec.router.num_experts = 12;
   spec.router.top_k = 3;
   spec.router.norm_topk_prob = true;
   spec.router.routed_scaling_factor = 2.446;
@@ -180,6 +180,56 @@ TEST_P(EveryIsa, HonoursManyFieldsTogether) {
   }
 }
 
+// Fields that mean something only beside each other.
+TEST_P(EveryIsa, HonoursFieldsThatNeedEachOther) {
+  MoeSpec llama = base_spec();
+  llama.router.top_k = 1;
+  llama.router.score_func = ScoreFunc::sigmoid;
+  llama.router.score_order = ScoreOrder::after_topk;
+  llama.router.apply_router_weight_on_input = true;
+  llama.experts.down_bias = true;
+  llama.layer.num_shared_experts = 1;
+  check(llama, 9, 1, DType::bf16, "weight on input");
+
+  MoeSpec sliced = base_spec();
+  sliced.experts.intermediate_size = 80;
+  sliced.experts.down_bias = sliced.experts.gate_up_bias = true;
+  sliced.layer.num_shared_experts = 2;
+  sliced.layer.shared_expert_gate = true;
+  sliced.layer.tp_size = 2;
+  for (std::int64_t rank : {0, 1}) {
+    sliced.layer.tp_rank = rank;
+    check(sliced, 5, 2, DType::bf16, "tensor-parallel rank with biases");
+  }
+
+  MoeSpec grouped = base_spec();
+  grouped.router.score_func = ScoreFunc::sigmoid;
+  grouped.router.e_score_correction_bias = true;
+  grouped.router.n_group = 4;
+  grouped.router.topk_group = 2;
+  grouped.router.norm_eps = 0.03;
+  grouped.router.apply_routed_scale_to_output = true;
+  grouped.layer.num_shared_experts = 1;
+  grouped.layer.expert_map = {3, -1, 0, 1, -1, 2, 4, -1, 5, 6, -1, 7};
+  for (GroupScore score : {GroupScore::sum_of_top2, GroupScore::max}) {
+    grouped.router.group_score = score;
+    check(grouped, 17, 3, DType::f32, "groups on a rank with a map");
+  }
+
+  MoeSpec oss = base_spec();
+  oss.router.router_bias = true;
+  oss.router.score_order = ScoreOrder::after_topk;
+  oss.experts.swiglu_alpha = 1.702;
+  oss.experts.swiglu_beta = 1.0;
+  oss.experts.swiglu_limit = 1.5;
+  oss.experts.gate_up_bias = oss.experts.down_bias = true;
+  oss.layer.num_shared_experts = 1;
+  for (GateUpOrder order : {GateUpOrder::gate_up, GateUpOrder::up_gate, GateUpOrder::interleaved}) {
+    oss.experts.gate_up_order = order;
+    check(oss, 9, 4, DType::bf16, "clamped swiglu with biases");
+  }
+}
+
 TEST_P(EveryIsa, EveryWeightAndActivationFormatAndSize) {
   for (WeightFormat weights : {WeightFormat::bf16, WeightFormat::f16, WeightFormat::f32}) {
     for (ActivationFormat activations :
@@ -220,7 +270,7 @@ TEST_P(EveryIsa, BitsDependNeitherOnThreadsNorOnOtherTokens) {
   DrawnLayer layer(spec, 3);
   const std::int64_t tokens = 150;
   const TensorView hidden = layer.draw({tokens, 136}, DType::bf16, 1.0f, 0.0f);
-  const TensorView logits = layer.draw({tokens, 11}, DType::f32, 1.0f, 0.0f);
+  const TensorView logits = layer.draw({tokens, 12}, DType::f32, 1.0f, 0.0f);
   const auto one = load(spec, layer.weights, 1);
   const Outcome whole = run(*one, spec, {hidden, logits, {}, {}}, 0xff);
   for (int threads : {2, 5}) {
@@ -234,7 +284,7 @@ TEST_P(EveryIsa, BitsDependNeitherOnThreadsNorOnOtherTokens) {
     const TensorView h{
         static_cast<const std::byte*>(hidden.data) + token * 136 * 2, DType::bf16, {1, 136}, {}};
     const TensorView l{
-        static_cast<const std::byte*>(logits.data) + token * 11 * 4, DType::f32, {1, 11}, {}};
+        static_cast<const std::byte*>(logits.data) + token * 12 * 4, DType::f32, {1, 12}, {}};
     const Outcome alone = run(*one, spec, {h, l, {}, {}}, 0xff);
     EXPECT_EQ(0, std::memcmp(alone.output.data(), whole.output.data() + token * 136 * 2, 136 * 2));
   }
@@ -254,7 +304,7 @@ TEST(CpuBackend, GivenRoutingGivesTheBitsOfTheSameRouting) {
   spec.router.apply_routed_scale_to_output = true;
   DrawnLayer layer(spec, 4);
   const TensorView hidden = layer.draw({9, 72}, DType::bf16, 1.0f, 0.0f);
-  const TensorView logits = layer.draw({9, 11}, DType::f32, 1.0f, 0.0f);
+  const TensorView logits = layer.draw({9, 12}, DType::f32, 1.0f, 0.0f);
   const auto experts = load(spec, layer.weights, 2);
   const Outcome routed = run(*experts, spec, {hidden, logits, {}, {}}, 0xff);
   const std::vector<std::int64_t> ids(routed.ids.begin(), routed.ids.end());
@@ -280,7 +330,7 @@ TEST(CpuBackend, SkipsGivenSlotsThatNameNobody) {
         .output;
   };
   const auto only = output({4, 2, 3}, {0.5f, 0.0f, 0.0f});
-  EXPECT_EQ(only, output({4, 4, 11}, {0.5f, 0.25f, 0.25f}));
+  EXPECT_EQ(only, output({4, 4, 12}, {0.5f, 0.25f, 0.25f}));
   EXPECT_EQ(only, output({4, -1, 5}, {0.5f, 0.25f, NAN}));
 }
 
@@ -289,11 +339,11 @@ TEST(CpuBackend, ShardsAddUpToTheWhole) {
   spec.layer.output_dtype = OutputDType::f32;
   DrawnLayer layer(spec, 6);
   const TensorView hidden = layer.draw({7, 72}, DType::bf16, 1.0f, 0.0f);
-  const TensorView logits = layer.draw({7, 11}, DType::f32, 1.0f, 0.0f);
+  const TensorView logits = layer.draw({7, 12}, DType::f32, 1.0f, 0.0f);
   const Outcome whole = run(*load(spec, layer.weights, 2), spec, {hidden, logits, {}, {}}, 0xff);
   std::vector<double> sum(7 * 72), magnitude(7 * 72);
   std::int64_t first = 0;
-  for (std::int64_t count : {5, 0, 1, 5}) {
+  for (std::int64_t count : {5, 0, 1, 6}) {
     MoeSpec shard = spec;
     shard.layer.local_expert_offset = first;
     shard.layer.num_local_experts = count;
@@ -324,7 +374,7 @@ TEST(CpuBackend, NoTokensIsNoWork) {
   const auto experts = load(spec, layer.weights, 2);
   EXPECT_EQ(experts->workspace_bytes(0), 0u);
   experts->forward(
-      {{nullptr, DType::bf16, {0, 72}, {}}, {nullptr, DType::f32, {0, 11}, {}}, {}, {}},
+      {{nullptr, DType::bf16, {0, 72}, {}}, {nullptr, DType::f32, {0, 12}, {}}, {}, {}},
       {{nullptr, DType::bf16, {0, 72}, {}}, {}, {}}, {}, nullptr);
 }
 
@@ -346,7 +396,7 @@ TEST(CpuBackend, HoldsNoMoreThanTheWeights) {
   spec.experts.intermediate_size = 192;
   DrawnLayer layer(spec, 4);
   const auto experts = load(spec, layer.weights, 1);
-  const std::size_t weights = 11 * 3 * 256 * 192 * 2;
+  const std::size_t weights = 12 * 3 * 256 * 192 * 2;
   EXPECT_GE(experts->weight_bytes(), weights);
   EXPECT_LE(experts->weight_bytes(), weights * 11 / 10);
 }
