@@ -181,8 +181,20 @@ void amx_panels(const PanelJob& job) {
   _tile_release();
 }
 
+// On numbers such as weights are: tiles of zeros go through a fifth faster.
 void arithmetic_loop(long rounds) {
+  alignas(64) unsigned short data[kTileBytes / 2];
+  unsigned random = 1;
+  for (unsigned short& bits : data) {
+    random = random * 1664525u + 1013904223u;
+    bits = static_cast<unsigned short>(0x3c00u | ((random >> 16) & 0x81ffu));
+  }
+  __asm__ volatile("" ::"r"(data) : "memory");
   configure(16, 16);
+  _tile_loadd(4, data, kRowBytes);
+  _tile_loadd(5, data, kRowBytes);
+  _tile_loadd(6, data, kRowBytes);
+  _tile_loadd(7, data, kRowBytes);
   for (long round = 0; round < rounds; ++round) {
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
