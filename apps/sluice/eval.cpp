@@ -7,6 +7,7 @@
 #include <sluice/audit.hpp>
 #include <sluice/eval.hpp>
 
+#include "at_least.hpp"
 #include "base/fail.hpp"
 #include "eval_report.hpp"
 #include "model_files.hpp"
@@ -211,16 +212,15 @@ Run declare_eval(CLI::App& app) {
   gsm8k.add_option("--inject", options->faults,
                    "One more run of the last backend with this fault; may be repeated");
   gsm8k.add_option("--shots", options->shots, "Solved problems before each question")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   gsm8k.add_option("--shots-file", options->shots_file, "Where they come from, in order");
   gsm8k.add_flag("--chat", options->chat, "Ask through the checkpoint's chat template");
-  gsm8k.add_option("--limit", options->limit, "Only the first N problems")
-      ->check(CLI::PositiveNumber);
+  gsm8k.add_option("--limit", options->limit, "Only the first N problems")->check(at_least(1));
   gsm8k.add_option("--max-new-tokens", options->eval.max_new_tokens, "Longest answer")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
   gsm8k.add_option("--batch", options->eval.batch, "Sequences at a time")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
   gsm8k.add_option("--records", options->records,
                    "Where the records go (default: beside --json, else sluice-eval.records.jsonl)");

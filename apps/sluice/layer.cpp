@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <sluice/layer.hpp>
 
+#include "at_least.hpp"
 #include "base/fail.hpp"
 #include "layer_tensors.hpp"
 #include "output/json_file.hpp"
@@ -150,7 +151,7 @@ Run declare_layer(CLI::App& app) {
                  "Use this backend or fail; without it the first that honours every field");
   app.add_option("--json", options->json, "Write what ran and its figures here; - is stdout");
   app.add_option("--threads", options->threads, "Worker threads; 0: one per core")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   app.footer(kFooter);
   return [options] { return run_layer(*options); };
 }

@@ -51,6 +51,7 @@ struct IdLists {
 
 IdLists read_ids(const std::string& path) {
   const auto json = nlohmann::json::parse(read_text(path), nullptr, false);
+  if (json.is_discarded()) fail(ErrorKind::user, "{} is not valid JSON", path);
   if (!json.is_array() || json.empty()) {
     fail(ErrorKind::user, "{} must hold a list of ids, or a list of such lists", path);
   }

@@ -5,6 +5,7 @@
 #include <sluice/checkpoint.hpp>
 #include <sluice/generation_config.hpp>
 
+#include "at_least.hpp"
 #include "output/progress.hpp"
 
 namespace sluice::cli {
@@ -28,8 +29,7 @@ void ModelChoice::declare(CLI::App& app) {
   app.add_option("--activations", activations, "What inputs of matrix products are rounded to")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
-  app.add_option("--threads", threads, "Worker threads; 0: one per core")
-      ->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", threads, "Worker threads; 0: one per core")->check(at_least(0));
   app.add_option("--kv-a-layernorm-eps", kv_a_layernorm_eps,
                  "Kimi-Linear: 1e-6 as Hugging Face (default), 1e-5 as vLLM and llama.cpp");
   app.add_flag("--weights-from-biased-scores", weights_from_biased_scores,

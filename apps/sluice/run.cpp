@@ -9,6 +9,7 @@
 #include <memory>
 #include <sluice/generate.hpp>
 
+#include "at_least.hpp"
 #include "base/fail.hpp"
 #include "model_files.hpp"
 #include "output/json_file.hpp"
@@ -132,9 +133,11 @@ Run declare_run(CLI::App& app) {
   app.add_option("--system", options->system, "System message of the chat");
   app.add_option("--backend", options->backend, "Backend of the MoE layers");
   app.add_option("--max-new-tokens", request.max_new_tokens, "Stop after this many")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->capture_default_str();
-  app.add_option("--stop", request.stop_strings, "Stop before this text; may be repeated");
+  app.add_option("--stop", request.stop_strings, "Stop before this text; may be repeated")
+      // One text per --stop: the next word is the prompt.
+      ->allow_extra_args(false);
   app.add_option("--temperature", request.sampling.temperature, "0: greedy")->capture_default_str();
   app.add_option("--top-k", request.sampling.top_k, "Only the k likeliest; 0: off");
   app.add_option("--top-p", request.sampling.top_p, "Only the likeliest that make up this share");

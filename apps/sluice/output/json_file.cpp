@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -37,20 +38,31 @@ void write_json(const std::string& path, const nlohmann::ordered_json& json) {
     fmt::print("{}", text);
     return;
   }
-  const std::string temporary = fmt::format("{}.{}.tmp", path, getpid());
+  // A device or a pipe is written as it stands: renaming would put a file where /dev/null was.
+  std::error_code none;
+  const auto status = std::filesystem::status(path, none);
+  const bool in_place =
+      std::filesystem::exists(status) && !std::filesystem::is_regular_file(status);
+  const std::string temporary = in_place ? path : fmt::format("{}.{}.tmp", path, getpid());
   const int file = open(temporary.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0666);
   if (file < 0) fail(ErrorKind::user, "cannot write {}: {}", path, std::strerror(errno));
-  const bool written = write_all(file, text) && fsync(file) == 0;
+  const bool written = write_all(file, text) && (in_place || fsync(file) == 0);
   const int error = errno;
   close(file);
-  if (!written || std::rename(temporary.c_str(), path.c_str()) != 0) {
+  const bool renamed = written && (in_place || std::rename(temporary.c_str(), path.c_str()) == 0);
+  if (!renamed) {
     const int reason = written ? errno : error;
-    unlink(temporary.c_str());
+    if (!in_place) unlink(temporary.c_str());
     fail(ErrorKind::user, "cannot write {}: {}", path, std::strerror(reason));
   }
 }
 
 std::string read_text(const std::string& path) {
+  std::error_code ignored;
+  // Opening a directory succeeds; reading it throws what names no file.
+  if (std::filesystem::is_directory(path, ignored)) {
+    fail(ErrorKind::user, "cannot read {}: it is a directory", path);
+  }
   std::ifstream file(path, std::ios::binary);
   if (!file) fail(ErrorKind::user, "cannot read {}: {}", path, std::strerror(errno));
   std::string text{std::istreambuf_iterator<char>(file), {}};
