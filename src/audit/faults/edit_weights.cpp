@@ -236,7 +236,14 @@ void edit_gate_up(Load& load, const EditMatrix& edit) {
   edit_all(load, load.weights.up_proj, edit);
 }
 
-void edit_down(Load& load, const EditMatrix& edit) { edit_all(load, load.weights.down_proj, edit); }
+void edit_down(Load& load, const EditMatrix& edit) {
+  MoeWeights& weights = load.weights;
+  if (!weights.down_scale.empty()) {
+    return edit_packed(load, {weights.down_proj, weights.down_scale, weights.down_global_scale},
+                       load.spec.experts.hidden_size, local_width(load.spec), edit);
+  }
+  edit_all(load, weights.down_proj, edit);
+}
 
 void edit_shared_gate_up(Load& load, const EditMatrix& edit) {
   edit_one(load, load.weights.shared_gate_up_proj, edit);
