@@ -14,7 +14,7 @@ import sys
 ORDER = [
     "include/sluice", "src/base", "src/spec", "src/formats", "src/kernels", "src/routing",
     "src/backends", "src/collective", "src/layer", "src/checkpoint", "src/audit", "src/tokenizer",
-    "src/model", "src/generate", "src/eval", "benchmarks", "apps",
+    "src/model", "src/generate", "src/eval", "benchmarks", "apps", "python/src",
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
 SUFFIXES = {".hpp", ".cpp", ".h", ".c", ".cu", ".cuh"}
@@ -39,7 +39,8 @@ def target_of(root: pathlib.Path, including: pathlib.Path, kind: str, name: str)
 
 def check(root: pathlib.Path) -> list[str]:
     problems = []
-    files = [f for top in ("include", "src", "benchmarks", "apps") for f in (root / top).rglob("*")
+    files = [f for top in ("include", "src", "benchmarks", "apps", "python/src")
+             for f in (root / top).rglob("*")
              if f.suffix in SUFFIXES]
     for file in sorted(files):
         own = file.relative_to(root).as_posix()

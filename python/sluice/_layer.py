@@ -25,10 +25,24 @@ class Layer:
     def __init__(self, core: _core.Layer) -> None:
         self._core = core
 
-    spec: MoeSpec = property(lambda self: self._core.spec)  # type: ignore[assignment]
-    backend: str = property(lambda self: self._core.backend)  # type: ignore[assignment]
-    variant: str = property(lambda self: self._core.variant)  # type: ignore[assignment]
-    weight_bytes: int = property(lambda self: self._core.weight_bytes)  # type: ignore[assignment]
+    @property
+    def spec(self) -> MoeSpec:
+        return self._core.spec
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend that computes the layer."""
+        return self._core.backend
+
+    @property
+    def variant(self) -> str:
+        """The kernel that runs, e.g. "gemm_bf16_bf16_avx512bf16"."""
+        return self._core.variant
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory that the packed weights take."""
+        return self._core.weight_bytes
 
     def workspace_bytes(self, tokens: int) -> int:
         """What a call of that many tokens needs; kept for later calls."""
