@@ -132,7 +132,8 @@ Judgement judge(const Comparator& comparator, const std::vector<float>& got,
       std::size_t close = 0;
       for (std::size_t i = 0; i < count; ++i) {
         const double gap = std::fabs(static_cast<double>(got[i]) - expected[i]);
-        close += gap <= comparator.atol + comparator.rtol * std::fabs(expected[i]) ? 1 : 0;
+        const double scale = std::fabs(comparator.relative_to_got ? got[i] : expected[i]);
+        close += gap <= comparator.atol + comparator.rtol * scale ? 1 : 0;
       }
       const double share = static_cast<double>(close) / static_cast<double>(count);
       const bool all = comparator.fraction >= 1.0;

@@ -9,7 +9,7 @@
 namespace sluice::auditing {
 
 enum class ComparatorKind : std::uint8_t {
-  allclose,   // |a - b| <= atol + rtol |b| for a share of the elements
+  allclose,   // |got - expected| <= atol + rtol |one of them| for a share of the elements
   cosine,     // cosine similarity of the whole tensors
   max_error,  // largest absolute difference
   bound       // our own: per element, derived from the operands
@@ -19,9 +19,10 @@ struct Comparator {
   ComparatorKind kind = ComparatorKind::allclose;
   double atol = 0.0;
   double rtol = 0.0;
-  double fraction = 1.0;  // more than this share must be close
-  double least = 0.0;     // cosine
-  double most = 0.0;      // max_error
+  bool relative_to_got = false;  // torch.isclose(expected, got) scales rtol by what was got
+  double fraction = 1.0;         // more than this share must be close
+  double least = 0.0;            // cosine
+  double most = 0.0;             // max_error
 };
 
 // Standard deviations of normally distributed inputs.

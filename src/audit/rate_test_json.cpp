@@ -33,7 +33,8 @@ double number(const Json& json, const char* key, double otherwise) {
 }
 
 Comparator read_comparator(const Json& json) {
-  only_keys(json, "comparator", {"kind", "atol", "rtol", "fraction", "least", "most"});
+  only_keys(json, "comparator",
+            {"kind", "atol", "rtol", "fraction", "least", "most", "relative_to"});
   const std::string kind = json.value("kind", "");
   Comparator comparator;
   if (kind == "allclose") {
@@ -50,6 +51,11 @@ Comparator read_comparator(const Json& json) {
   }
   comparator.atol = number(json, "atol", 0.0);
   comparator.rtol = number(json, "rtol", 0.0);
+  const std::string relative_to = json.value("relative_to", "expected");
+  if (relative_to != "expected" && relative_to != "got") {
+    wrong(fmt::format("comparator.relative_to is \"{}\"; there are expected and got", relative_to));
+  }
+  comparator.relative_to_got = relative_to == "got";
   comparator.fraction = number(json, "fraction", 1.0);
   comparator.least = number(json, "least", 1.0);
   comparator.most = number(json, "most", 0.0);
