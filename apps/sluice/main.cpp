@@ -1,5 +1,6 @@
 // sluice: the command line. One file per verb; this is the list of them.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -9,8 +10,10 @@
 #include <new>
 #include <sluice/error.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/nearest_name.hpp"
 #include "verb.hpp"
 
 namespace sluice::cli {
@@ -55,6 +58,17 @@ int run_verb(const Run& run) {
   }
 }
 
+// CLI11 would only say that a subcommand is required.
+std::string no_such_verb(const std::string& typed) {
+  std::vector<std::string_view> names;
+  for (const Verb& verb : kVerbs) {
+    if (verb.name == typed) return "";
+    names.emplace_back(verb.name);
+  }
+  return fmt::format("there is no verb \"{}\"{}; there are {}", typed, did_you_mean(typed, names),
+                     fmt::join(names, ", "));
+}
+
 int main_of(int argc, char** argv) {
   CLI::App app{
       "Sluice: the Mixture-of-Experts layer in which no parameter is lost.\n"
@@ -68,6 +82,11 @@ int main_of(int argc, char** argv) {
   for (const Verb& verb : kVerbs) {
     commands.push_back(app.add_subcommand(verb.name, verb.summary));
     runs.push_back(verb.declare(*commands.back()));
+  }
+  if (argc > 1 && argv[1][0] != '-') {
+    if (const auto problem = no_such_verb(argv[1]); !problem.empty()) {
+      return report("usage", problem);
+    }
   }
   try {
     app.parse(argc, argv);

@@ -23,7 +23,7 @@ TEST(Usage, VersionAndHelpTeach) {
 
 TEST(Usage, MistakesAreOneLineAndExitTwo) {
   expect_refusal("", "subcommand");
-  expect_refusal("fly", "");
+  expect_refusal("inspekt", "there is no verb \"inspekt\"; did you mean \"inspect\"?");
   expect_refusal("layer --spec x.json", "required");
   expect_refusal("layer --no-such-option", "");
   expect_refusal("bench moe", "required");
@@ -33,6 +33,15 @@ TEST(Usage, MistakesAreOneLineAndExitTwo) {
   expect_refusal("run --model /nonexistent hello", "/nonexistent");
   expect_refusal("inspect /nonexistent", "/nonexistent");
   expect_refusal("inspect --spec /nonexistent.json", "/nonexistent.json");
+  expect_refusal("inspect --config /tmp", "/tmp: it is a directory");
+  expect_refusal("run --model x --threads -1 hi", "\"-1\" given; a whole number of at least 0");
+  expect_refusal("run --model '" SLUICE_SOURCE_DIR "/demo/trinity-tiny' --threads 100000 hi",
+                 "4096");
+}
+
+TEST(Usage, TheWordAfterAStopTextIsThePrompt) {
+  expect_success("run --model '" SLUICE_SOURCE_DIR
+                 "/demo/trinity-tiny' --max-new-tokens 1 --stop a hi");
 }
 
 }  // namespace
