@@ -65,6 +65,18 @@ class Experts {
 
 inline constexpr std::size_t kWorkspaceAlignment = 256;
 
+// Memory that the host cannot touch, for those who have host tensors and a device backend.
+class DeviceMemory {
+ public:
+  virtual ~DeviceMemory() = default;
+  // Aligned to kWorkspaceAlignment. Throws Error(device) with the bytes asked for and those free.
+  virtual void* allocate(std::size_t bytes) const = 0;
+  virtual void release(void* memory) const noexcept = 0;
+  // In the order of `stream`; both return when the host memory may be used again.
+  virtual void copy_in(void* device, const void* host, std::size_t bytes, void* stream) const = 0;
+  virtual void copy_out(void* host, const void* device, std::size_t bytes, void* stream) const = 0;
+};
+
 struct LoadOptions {
   std::shared_ptr<Executor> executor;  // null: make_executor()
   int device = 0;                      // CUDA ordinal
@@ -84,6 +96,11 @@ class Backend {
   virtual std::unique_ptr<Experts> load(const MoeSpec& spec, const MoeWeights& weights,
                                         const LoadOptions& options) const = 0;
   virtual Device device(const LoadOptions&) const { return {}; }
+  // Null: tokens, weights and workspace live in host memory. Else forward takes pointers of this
+  // device's memory only; load takes host or device weights.
+  virtual std::shared_ptr<const DeviceMemory> device_memory(const LoadOptions&) const {
+    return nullptr;
+  }
   // A token's bits do not depend on the other tokens of the call. Audited where claimed.
   virtual bool batch_invariant() const = 0;
 };
