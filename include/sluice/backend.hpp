@@ -33,7 +33,8 @@ struct Support {
 };
 
 // How the tokens' experts are given. Exactly one of (router_logits), (topk_ids and topk_weights).
-// Hidden + router weight is MoeLayer's business: it computes logits first.
+// Hidden + router weight is MoeLayer's business: it computes logits first, on the host. Experts that
+// say computes_logits() also take neither, if they were loaded with router_weight.
 struct ForwardInput {
   TensorView hidden_states;  // [tokens, H] f32|bf16|f16
   TensorView router_logits;  // [tokens, E] f32|bf16, without router_bias
@@ -61,6 +62,8 @@ class Experts {
   virtual void forward(const ForwardInput& input, const ForwardOutput& output,
                        std::span<std::byte> workspace, void* stream = nullptr) const = 0;
   virtual std::size_t weight_bytes() const = 0;  // held by this object
+  // forward multiplies by router_weight itself where neither logits nor ids are given.
+  virtual bool computes_logits() const { return false; }
 };
 
 inline constexpr std::size_t kWorkspaceAlignment = 256;
