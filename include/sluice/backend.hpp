@@ -33,8 +33,8 @@ struct Support {
 };
 
 // How the tokens' experts are given. Exactly one of (router_logits), (topk_ids and topk_weights).
-// Hidden + router weight is MoeLayer's business: it computes logits first, on the host. Experts that
-// say computes_logits() also take neither, if they were loaded with router_weight.
+// Hidden + router weight is MoeLayer's business: it computes logits first, on the host. Experts
+// that say computes_logits() also take neither, if they were loaded with router_weight.
 struct ForwardInput {
   TensorView hidden_states;  // [tokens, H] f32|bf16|f16
   TensorView router_logits;  // [tokens, E] f32|bf16, without router_bias

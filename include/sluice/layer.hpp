@@ -20,6 +20,7 @@ class MoeLayer {
  public:
   // Validates the spec, checks the weights, negotiates, packs. Throws Error(user) for
   // contradictions and bad tensors, Error(unsupported) naming every refused field.
+  // With a collective this is a collective call: every rank constructs its layer, or all wait.
   MoeLayer(const MoeSpec& spec, const MoeWeights& weights, const LayerOptions& options = {});
   ~MoeLayer();
   MoeLayer(MoeLayer&&) noexcept;
@@ -28,7 +29,13 @@ class MoeLayer {
   // Checks shapes, dtypes and, for given routing on the host, ids (distinct, in range) and weights
   // (finite); Error(user) names the first offending token. With neither logits nor ids in `input`,
   // logits come from router_weight. Tokens may be 0. Sums over ranks when a collective was given.
+  // With one, every rank calls it, with as many tokens. The output must not overlap hidden_states.
   // Grows an internal workspace when tokens exceed every earlier call; otherwise does not allocate.
+  //
+  // All tensors of a call are in one place. On the backend's device they go straight to it, in the
+  // order of `stream`, and the call returns before the work is done; then entering from hidden
+  // states alone needs experts that compute the logits. Host tensors work with every backend: for
+  // one on a device they are copied there and back, and the call returns when the result is here.
   void forward(const ForwardInput& input, const ForwardOutput& output, void* stream = nullptr);
 
   const MoeSpec& spec() const;

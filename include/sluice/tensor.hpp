@@ -18,6 +18,8 @@ struct Device {
   friend bool operator==(const Device&, const Device&) = default;
 };
 
+std::string to_string(const Device& device);  // "cpu", "cuda:1"
+
 // Up to four dimensions, 64-bit extents.
 class Shape {
  public:

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "audit/fenced_buffer.hpp"
+#include "backends/staged_experts.hpp"
 
 namespace sluice::auditing {
 namespace {
@@ -124,7 +125,8 @@ LoadedCase::LoadedCase(const Backend& backend, const Case& subject, const RunOpt
   impl_->subject = subject;
   impl_->options = options;
   try {
-    impl_->experts = backend.load(impl_->subject.spec, impl_->subject.weights(), options.load);
+    impl_->experts =
+        load_for_host(backend, impl_->subject.spec, impl_->subject.weights(), options.load);
   } catch (...) {
     impl_->error = describe_exception();
   }
@@ -148,7 +150,7 @@ RunResult LoadedCase::run(std::optional<Poison> poison) {
 SharedCase::SharedCase(const Backend& backend, const Case& subject, const RunOptions& options)
     : options_(options) {
   try {
-    experts_ = backend.load(subject.spec, subject.weights(), options.load);
+    experts_ = load_for_host(backend, subject.spec, subject.weights(), options.load);
   } catch (...) {
     error_ = describe_exception();
   }

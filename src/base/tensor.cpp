@@ -26,6 +26,10 @@ std::int64_t Shape::elements() const {
   return product;
 }
 
+std::string to_string(const Device& device) {
+  return device.kind == DeviceKind::cpu ? "cpu" : "cuda:" + std::to_string(device.index);
+}
+
 std::string to_string(const Shape& shape) {
   std::string text = "[";
   for (int axis = 0; axis < shape.rank(); ++axis) {

@@ -3,9 +3,12 @@
 #include <sluice/layer.hpp>
 #include <utility>
 
+#include "backends/device_buffer.hpp"
+#include "backends/staged_experts.hpp"
 #include "base/aligned_buffer.hpp"
 #include "base/element.hpp"
 #include "base/fail.hpp"
+#include "layer/check_devices.hpp"
 #include "layer/check_forward.hpp"
 #include "layer/rank_share.hpp"
 #include "layer/router_linear.hpp"
@@ -60,13 +63,19 @@ struct MoeLayer::Impl {
   MoeSpec spec;  // as given; the rank's own share is with the experts
   Chosen chosen;
   std::shared_ptr<Collective> collective;
-  std::unique_ptr<Experts> experts;
-  std::unique_ptr<RouterLinear> router;  // null: no router_weight was given
+  Device device;                               // where the experts take their tensors
+  std::shared_ptr<const DeviceMemory> memory;  // of that device; null: the host
+  std::shared_ptr<const Experts> experts;
+  std::unique_ptr<StagedExperts> staged;  // the same experts, for host tensors; null: the host
+  bool router_weight_given = false;
+  std::unique_ptr<RouterLinear> router;  // null: no router_weight, or the experts multiply by it
   AlignedBuffer workspace;
+  DeviceBuffer device_workspace;
 
+  // On the host. Experts on a device have their workspace there.
   WorkspaceLayout layout(std::int64_t tokens) const {
     WorkspaceLayout layout;
-    layout.experts = align_up(experts->workspace_bytes(tokens));
+    if (!memory) layout.experts = align_up(experts->workspace_bytes(tokens));
     if (router) layout.logits = matrix_bytes(tokens, spec.router.num_experts);
     if (collective->size() > 1) layout.partial = matrix_bytes(tokens, spec.experts.hidden_size);
     return layout;
@@ -86,6 +95,19 @@ struct MoeLayer::Impl {
     return hidden;
   }
 
+  void make_router(const TensorView& weight, std::shared_ptr<Executor> executor) {
+    if (!weight || experts->computes_logits()) return;
+    TensorView host = weight;
+    AlignedBuffer copy;
+    if (weight.device.kind != DeviceKind::cpu) {
+      copy =
+          AlignedBuffer(static_cast<std::size_t>(weight.shape.elements() * bits(weight.dtype) / 8));
+      memory->copy_out(copy.data(), weight.data, copy.size(), nullptr);
+      host = {copy.data(), weight.dtype, weight.shape, {}};
+    }
+    router = std::make_unique<RouterLinear>(host, std::move(executor));
+  }
+
   void compute_logits(ForwardInput& input, std::byte* memory) {
     if (!router) {
       fail(ErrorKind::user,
@@ -98,20 +120,78 @@ struct MoeLayer::Impl {
         logits, DType::f32, {input.hidden_states.shape[0], spec.router.num_experts}, {}};
   }
 
-  void sum_over_ranks(const ForwardInput& input, const ForwardOutput& output,
-                      std::span<std::byte> scratch, std::byte* memory, void* stream) {
+  // Host tensors; experts on a device get copies.
+  void run(const ForwardInput& input, const ForwardOutput& output, void* stream) const {
+    const std::int64_t tokens = input.hidden_states.shape[0];
+    if (staged) return staged->forward(input, output, {}, stream);
+    std::byte* scratch = const_cast<std::byte*>(workspace.data());
+    experts->forward(input, output, {scratch, experts->workspace_bytes(tokens)}, stream);
+  }
+
+  void sum_over_ranks(const ForwardInput& input, const ForwardOutput& output, std::byte* memory,
+                      void* stream) {
     const auto count = output.output.shape.elements();
     const bool in_place = output.output.dtype == DType::f32;
     auto* partial =
         in_place ? static_cast<float*>(output.output.data) : reinterpret_cast<float*>(memory);
     ForwardOutput own = output;
     own.output = {partial, DType::f32, output.output.shape, output.output.device};
-    experts->forward(input, own, scratch, stream);
+    run(input, own, stream);
     collective->sum({partial, static_cast<std::size_t>(count)});
     if (in_place) return;
     for (std::int64_t i = 0; i < count; ++i) {
       store_float(output.output.data, output.output.dtype, i, partial[i]);
     }
+  }
+
+  void forward_on_host(Entry entry, const ForwardInput& input, const ForwardOutput& output,
+                       void* stream) {
+    const WorkspaceLayout parts = layout(input.hidden_states.shape[0]);
+    if (parts.total() > workspace.size()) {
+      workspace = {};  // before the new one, so that both never stand in memory together
+      workspace = AlignedBuffer(parts.total());
+    }
+    std::byte* logits = workspace.data() + parts.experts;
+    std::byte* partial = logits + parts.logits;
+    ForwardInput routed = input;
+    if (entry == Entry::router_weight && !loaded_router_weight()) compute_logits(routed, logits);
+    if (collective->size() > 1) return sum_over_ranks(routed, output, partial, stream);
+    run(routed, output, stream);
+  }
+
+  // The experts have it and use it.
+  bool loaded_router_weight() const { return router_weight_given && experts->computes_logits(); }
+
+  void forward_on_device(Entry entry, const ForwardInput& input, const ForwardOutput& output,
+                         Device place, void* stream) {
+    if (device.kind == DeviceKind::cpu) {
+      fail(ErrorKind::unsupported,
+           "hidden_states is on {}, and backend {} reads host memory; bring the tensors there, or "
+           "choose a backend of that device",
+           to_string(place), chosen.backend->name());
+    }
+    if (place != device) {
+      fail(ErrorKind::user, "hidden_states is on {} and the layer was loaded on {}",
+           to_string(place), to_string(device));
+    }
+    if (collective->size() > 1) {
+      fail(ErrorKind::unsupported,
+           "hidden_states is on {}, and this layer sums over {} ranks in host memory; give host "
+           "tensors",
+           to_string(place), collective->size());
+    }
+    if (entry == Entry::router_weight && !loaded_router_weight()) {
+      fail(ErrorKind::unsupported,
+           "router_weight: neither router_logits nor topk_ids are given, and {}; give "
+           "router_logits on {}",
+           router_weight_given
+               ? fmt::format("backend {} does not multiply by it", chosen.backend->name())
+               : "the layer was made without it",
+           to_string(place));
+    }
+    const std::size_t bytes = experts->workspace_bytes(input.hidden_states.shape[0]);
+    device_workspace.grow(memory, bytes);
+    experts->forward(input, output, {device_workspace.data(), bytes}, stream);
   }
 };
 
@@ -126,15 +206,17 @@ MoeLayer::MoeLayer(const MoeSpec& spec, const MoeWeights& weights, const LayerOp
 
   LoadOptions load = options.load;
   if (!load.executor) load.executor = make_executor();
-  if (impl_->chosen.backend->device(load).kind != DeviceKind::cpu) {
-    // Workspace and rank sums live in host memory here.
-    fail(ErrorKind::unsupported, "MoeLayer runs host backends; backend {} computes on a device",
-         impl_->chosen.backend->name());
+  const Backend& backend = *impl_->chosen.backend;
+  impl_->device = backend.device(load);
+  impl_->memory = backend.device_memory(load);
+  check_weight_devices(share.weights, impl_->device, backend.name());
+  impl_->experts = backend.load(share.spec, share.weights, load);
+  if (impl_->memory) {
+    impl_->staged = std::make_unique<StagedExperts>(impl_->experts, std::string(backend.name()),
+                                                    impl_->device, impl_->memory);
   }
-  impl_->experts = impl_->chosen.backend->load(share.spec, share.weights, load);
-  if (weights.router_weight) {
-    impl_->router = std::make_unique<RouterLinear>(weights.router_weight, load.executor);
-  }
+  impl_->router_weight_given = static_cast<bool>(weights.router_weight);
+  impl_->make_router(weights.router_weight, load.executor);
 }
 
 MoeLayer::~MoeLayer() = default;
@@ -142,26 +224,12 @@ MoeLayer::MoeLayer(MoeLayer&&) noexcept = default;
 MoeLayer& MoeLayer::operator=(MoeLayer&&) noexcept = default;
 
 void MoeLayer::forward(const ForwardInput& input, const ForwardOutput& output, void* stream) {
+  const Device place = common_device(input, output);
   const Entry entry =
       check_forward(impl_->spec, output_dtype(input.hidden_states.dtype), input, output);
-  const std::int64_t tokens = input.hidden_states.shape[0];
-  if (tokens == 0) return;
-  const WorkspaceLayout layout = impl_->layout(tokens);
-  if (layout.total() > impl_->workspace.size()) {
-    impl_->workspace = {};  // before the new one, so that both never stand in memory together
-    impl_->workspace = AlignedBuffer(layout.total());
-  }
-  std::byte* logits = impl_->workspace.data() + layout.experts;
-  std::byte* partial = logits + layout.logits;
-  const std::span scratch(impl_->workspace.data(), impl_->experts->workspace_bytes(tokens));
-
-  ForwardInput routed = input;
-  if (entry == Entry::router_weight) impl_->compute_logits(routed, logits);
-  if (impl_->collective->size() > 1) {
-    impl_->sum_over_ranks(routed, output, scratch, partial, stream);
-  } else {
-    impl_->experts->forward(routed, output, scratch, stream);
-  }
+  if (input.hidden_states.shape[0] == 0) return;
+  if (place.kind == DeviceKind::cpu) return impl_->forward_on_host(entry, input, output, stream);
+  impl_->forward_on_device(entry, input, output, place, stream);
 }
 
 const MoeSpec& MoeLayer::spec() const { return impl_->spec; }
@@ -173,7 +241,9 @@ std::size_t MoeLayer::weight_bytes() const {
 }
 
 std::size_t MoeLayer::workspace_bytes(std::int64_t tokens) const {
-  return impl_->layout(tokens).total();
+  const std::size_t on_device =
+      impl_->memory ? impl_->experts->workspace_bytes(tokens) : std::size_t{0};
+  return impl_->layout(tokens).total() + on_device;
 }
 
 DType MoeLayer::output_dtype(DType hidden) const { return impl_->output_dtype(hidden); }

@@ -5,6 +5,7 @@
 
 #include "audit/cases/draw_spec.hpp"
 #include "audit/checks/check.hpp"
+#include "backends/staged_experts.hpp"
 #include "base/aligned_buffer.hpp"
 
 namespace sluice::auditing {
@@ -32,7 +33,8 @@ void check_zero_tokens(Context& context) {
     // Buffers of no tokens may have no address.
     try {
       const Case& subject = prepared->subject;
-      const auto experts = context.backend.load(subject.spec, subject.weights(), context.run.load);
+      const auto experts =
+          load_for_host(context.backend, subject.spec, subject.weights(), context.run.load);
       if (experts->workspace_bytes(0) > (std::size_t{1} << 34)) {
         return context.complain(
             prepared, Stage::memory,
@@ -147,7 +149,7 @@ void check_distant_experts(Context& context, const PreparedPtr& prepared) {
   move(weights.down_proj, std::size_t{1} << 30);
   RunResult result;
   try {
-    const auto loaded = context.backend.load(subject.spec, weights, context.run.load);
+    const auto loaded = load_for_host(context.backend, subject.spec, weights, context.run.load);
     result = run_loaded(*loaded, subject, context.run);
   } catch (const std::exception& error) {
     result.error = error.what();

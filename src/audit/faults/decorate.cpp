@@ -1,5 +1,6 @@
 #include "audit/faults/fault.hpp"
 
+#include "backends/staged_experts.hpp"
 #include "base/fail.hpp"
 #include "base/nearest_name.hpp"
 
@@ -44,7 +45,6 @@ class FaultyBackend final : public Backend {
   std::string_view name() const override { return name_; }
   std::optional<std::string> unavailable() const override { return inner_.unavailable(); }
   FieldSet claims() const override { return inner_.claims(); }
-  Device device(const LoadOptions& options) const override { return inner_.device(options); }
   bool batch_invariant() const override { return inner_.batch_invariant(); }
 
   Support supports(const MoeSpec& spec) const override {
@@ -54,12 +54,6 @@ class FaultyBackend final : public Backend {
   std::unique_ptr<Experts> load(const MoeSpec& spec, const MoeWeights& weights,
                                 const LoadOptions& options) const override {
     Fault fault = mutant_.make ? mutant_.make(spec, weights) : Fault{};
-    if (fault.forward && fault.edits_tensors && inner_.device(options).kind != DeviceKind::cpu) {
-      fail(ErrorKind::unsupported,
-           "fault {} edits tensors on the host and backend {} computes on a device; inject a fault "
-           "that acts at load (drop:FIELD)",
-           mutant_.info.name, inner_.name());
-    }
     Load load{spec, weights, {}};
     if (fault.load) {
       fault.load(load);
@@ -67,7 +61,8 @@ class FaultyBackend final : public Backend {
       validate(load.spec);
       check_weights(load.spec, load.weights);
     }
-    auto inner = inner_.load(load.spec, load.weights, options);
+    // Faults edit tensors on the host, so that is where a faulty backend takes them.
+    auto inner = load_for_host(inner_, load.spec, load.weights, options);
     return std::make_unique<FaultyExperts>(spec, std::move(fault), std::move(inner));
   }
 

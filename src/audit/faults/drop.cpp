@@ -23,7 +23,6 @@ void forward_with_wrong_dtype(Call& call) {
 
 Fault twice_by_spec(void (*change)(MoeSpec&)) {
   Fault fault;
-  fault.edits_tensors = false;
   fault.load = [change](Load& load) { change(load.spec); };
   return fault;
 }
@@ -34,7 +33,6 @@ void times_two(std::span<float> values) {
 
 Fault twice_by_tensor(TensorView MoeWeights::*member) {
   Fault fault;
-  fault.edits_tensors = false;
   fault.load = [member](Load& load) { edit_tensor(load, load.weights.*member, times_two); };
   return fault;
 }
@@ -49,7 +47,6 @@ MakeFault drop_fault(std::string_view name) {
   }
   return [&lost](const MoeSpec&, const MoeWeights&) {
     Fault fault;
-    fault.edits_tensors = lost.key == "output_dtype";
     fault.load = [&lost](Load& load) {
       const MoeSpec before = load.spec;
       lost.reset(load.spec);
@@ -92,7 +89,6 @@ MakeFault double_fault(std::string_view name) {
   if (key == "num_shared_experts") {
     return of([] {
       Fault fault;
-      fault.edits_tensors = false;
       fault.load = [](Load& load) {
         edit_shared_down(load,
                          [](std::span<float> values, auto, auto, auto) { times_two(values); });

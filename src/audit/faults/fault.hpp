@@ -41,7 +41,6 @@ struct Fault {
   std::function<void(Load&)> load;
   std::function<void(Call&)> forward;
   std::function<std::size_t(std::size_t bytes, std::int64_t tokens)> workspace_bytes;
-  bool edits_tensors = true;  // false: `forward` touches no tensor data, so any device will do
 };
 
 // Called once per load with what the caller asked for, so that hooks can keep copies of it.

@@ -8,7 +8,6 @@ namespace sluice::auditing {
 MakeFault with_spec_when(bool (*when)(const MoeSpec&), void (*edit)(MoeSpec&)) {
   return [when, edit](const MoeSpec&, const MoeWeights&) {
     Fault fault;
-    fault.edits_tensors = false;
     fault.load = [when, edit](Load& load) {
       if (when != nullptr && !when(load.spec)) return;
       const MoeSpec before = load.spec;

@@ -12,7 +12,6 @@ namespace {
 MakeFault edit(void (*change)(Load&)) {
   return [change](const MoeSpec&, const MoeWeights&) {
     Fault fault;
-    fault.edits_tensors = false;
     fault.load = change;
     return fault;
   };

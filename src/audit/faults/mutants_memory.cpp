@@ -185,7 +185,6 @@ void add_sizes(std::vector<Mutant>& list) {
   large("expert-offset-in-32-bits", "distances between expert matrices were kept in 32 bits",
         "Liger-Kernel#1248, Liger-Kernel#1296", [](const MoeSpec&, const MoeWeights&) {
           Fault fault;
-          fault.edits_tensors = false;
           fault.load = [](Load& load) {
             ExpertMatrices& down = load.weights.down_proj;
             for (TensorView& matrix : down) {
@@ -340,7 +339,6 @@ void add_substitutions(std::vector<Mutant>& list) {
   add("substitutes-plain-layer", "every field were neutral: another backend ran instead",
       "TensorRT-LLM#15861", [](const MoeSpec&, const MoeWeights&) {
         Fault fault;
-        fault.edits_tensors = false;
         fault.load = [](Load& load) {
           const MoeSpec before = load.spec;
           MoeSpec plain;

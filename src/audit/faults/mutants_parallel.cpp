@@ -58,7 +58,6 @@ void add_parallel_mutants(std::vector<Mutant>& list) {
   add("map-wrapped", "experts of other ranks fell on the last local one", "vllm#46408",
       [](const MoeSpec&, const MoeWeights&) {
         Fault fault;
-        fault.edits_tensors = false;
         // A map may name a local expert once only; the wrap is therefore made in the weights: the
         // inner backend holds every expert, and those of other ranks are copies of the last.
         fault.load = [](Load& load) {
@@ -77,7 +76,6 @@ void add_parallel_mutants(std::vector<Mutant>& list) {
   add("map-ignored", "expert_map were absent", "vllm-gaudi#1796",
       [](const MoeSpec&, const MoeWeights&) {
         Fault fault;
-        fault.edits_tensors = false;
         fault.load = [](Load& load) {
           const std::int64_t held = local_expert_count(load.spec);
           if (load.spec.layer.expert_map.empty() || held == 0) return;
