@@ -15,7 +15,7 @@
 
 namespace sluice {
 
-inline constexpr std::size_t kFieldCount = 37;
+inline constexpr std::size_t kFieldCount = 38;
 
 // Index into fields(); stable within one build only. Cross every boundary by name.
 enum class FieldId : std::uint8_t {};

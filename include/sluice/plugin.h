@@ -132,7 +132,8 @@ typedef struct sluice_spec {
   int64_t tp_rank;
   int64_t tp_size;
   int32_t output_dtype;
-  int32_t reserved;
+
+  int32_t norm_single_expert; /* router's; members are appended, not sorted in */
 } sluice_spec;
 
 /* ---- Tensors --------------------------------------------------------------------------------- */

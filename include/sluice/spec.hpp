@@ -53,6 +53,7 @@ struct RouterSpec {
   std::int64_t topk_group = 1;
   GroupScore group_score = GroupScore::sum_of_top2;
   bool norm_topk_prob = false;
+  bool norm_single_expert = false;  // norm_topk_prob divides at K = 1 too
   double norm_eps = 0.0;
   NormRule norm_rule = NormRule::add;
   double routed_scaling_factor = 1.0;

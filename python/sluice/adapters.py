@@ -104,7 +104,7 @@ class from_logits(_Adapter):
 _ROUTER_CLAIMS = [f"router.{key}" for key in (
     "score_func", "score_order", "router_bias", "e_score_correction_bias",
     "weights_from_biased_scores", "n_group", "topk_group", "group_score", "norm_topk_prob",
-    "norm_eps", "norm_rule", "routed_scaling_factor", "router_logits_dtype")]
+    "norm_single_expert", "norm_eps", "norm_rule", "routed_scaling_factor", "router_logits_dtype")]
 _EXPERT_CLAIMS = ["experts.activation", "layer.local_expert_offset", "layer.num_local_experts"]
 
 

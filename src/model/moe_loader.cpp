@@ -26,13 +26,16 @@ MoeSpec spec_in_use(MoeSpec spec, DType expert_dtype, const ModelOptions& option
   spec.experts.activation_format = options.precision == ActivationPrecision::f32
                                        ? ActivationFormat::f32
                                        : ActivationFormat::bf16;
-  spec.router.weights_from_biased_scores = options.weights_from_biased_scores;
+  if (options.weights_from_biased_scores) {
+    // Moonshot's released code, which also leaves a single weight as it is.
+    spec.router.weights_from_biased_scores = true;
+    spec.router.norm_single_expert = false;
+  }
   return spec;
 }
 
-std::unique_ptr<FeedForward> load_moe(const MoeSpec& spec, SingleExpertNorm single,
-                                      const MoeTensorNames& names, const WeightSource& source,
-                                      const ModelOptions& options,
+std::unique_ptr<FeedForward> load_moe(const MoeSpec& spec, const MoeTensorNames& names,
+                                      const WeightSource& source, const ModelOptions& options,
                                       const std::shared_ptr<Executor>& executor,
                                       LayerDescription& description) {
   const MoeTensors tensors(source, names, spec);
@@ -42,11 +45,6 @@ std::unique_ptr<FeedForward> load_moe(const MoeSpec& spec, SingleExpertNorm sing
   layer_options.instance = options.instance;
   layer_options.load.executor = executor;
   MoeLayer layer(*description.moe, tensors.weights(), layer_options);
-  if (single == SingleExpertNorm::divide && spec.router.top_k == 1 && spec.router.norm_topk_prob) {
-    return std::make_unique<SingleExpertMoeBlock>(std::move(layer), tensors.router_weight(),
-                                                  tensors.weights().e_score_correction_bias,
-                                                  *executor);
-  }
   return std::make_unique<MoeBlock>(std::move(layer), tensors.router_weight(), *executor);
 }
 

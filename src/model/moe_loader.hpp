@@ -15,14 +15,9 @@ namespace sluice {
 // The config's spec with what the checkpoint and the options decide: dtypes and compatibility.
 MoeSpec spec_in_use(MoeSpec spec, DType expert_dtype, const ModelOptions& options);
 
-// Whether one chosen expert's weight is divided by itself. Both families do in transformers and in
-// serving; MoeSpec's norm_topk_prob, like the released Kimi code, leaves a single weight alone.
-enum class SingleExpertNorm : std::uint8_t { leave, divide };
-
 // Sets description.moe to the spec in use.
-std::unique_ptr<FeedForward> load_moe(const MoeSpec& spec, SingleExpertNorm single,
-                                      const MoeTensorNames& names, const WeightSource& source,
-                                      const ModelOptions& options,
+std::unique_ptr<FeedForward> load_moe(const MoeSpec& spec, const MoeTensorNames& names,
+                                      const WeightSource& source, const ModelOptions& options,
                                       const std::shared_ptr<Executor>& executor,
                                       LayerDescription& description);
 

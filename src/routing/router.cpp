@@ -46,7 +46,7 @@ float best_of(std::span<const float> scores) {
 }
 
 void normalise(const RouterSpec& spec, std::span<double> weights) {
-  if (!spec.norm_topk_prob || weights.size() == 1) return;
+  if (!spec.norm_topk_prob || (weights.size() == 1 && !spec.norm_single_expert)) return;
   double sum = 0.0;
   for (const double weight : weights) sum += weight;
   const double divisor =

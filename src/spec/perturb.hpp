@@ -25,6 +25,7 @@ bool perturb_n_group(MoeSpec& spec, std::uint64_t seed);
 bool perturb_topk_group(MoeSpec& spec, std::uint64_t seed);
 bool perturb_group_score(MoeSpec& spec, std::uint64_t seed);
 bool perturb_norm_topk_prob(MoeSpec& spec, std::uint64_t seed);
+bool perturb_norm_single_expert(MoeSpec& spec, std::uint64_t seed);
 bool perturb_norm_eps(MoeSpec& spec, std::uint64_t seed);
 bool perturb_norm_rule(MoeSpec& spec, std::uint64_t seed);
 bool perturb_routed_scaling_factor(MoeSpec& spec, std::uint64_t seed);

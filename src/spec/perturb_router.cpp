@@ -2,6 +2,14 @@
 #include "spec/perturb.hpp"
 
 namespace sluice {
+namespace {
+
+// Softmax over the chosen: nothing is left to normalise.
+bool sums_to_one(const RouterSpec& router) {
+  return router.score_order == ScoreOrder::after_topk && router.score_func == ScoreFunc::softmax;
+}
+
+}  // namespace
 
 bool perturb_score_func(MoeSpec& spec, std::uint64_t seed) {
   Draw draw(seed);
@@ -78,13 +86,16 @@ bool perturb_group_score(MoeSpec& spec, std::uint64_t seed) {
 }
 
 bool perturb_norm_topk_prob(MoeSpec& spec, std::uint64_t) {
-  if (spec.router.top_k == 1) return false;  // defined to do nothing
-  // A softmax over the chosen already sums to one.
-  if (spec.router.score_order == ScoreOrder::after_topk &&
-      spec.router.score_func == ScoreFunc::softmax) {
-    return false;
-  }
+  if (spec.router.top_k == 1) return false;  // norm_single_expert's
+  if (sums_to_one(spec.router)) return false;
   spec.router.norm_topk_prob = true;
+  return true;
+}
+
+bool perturb_norm_single_expert(MoeSpec& spec, std::uint64_t) {
+  if (spec.router.top_k != 1 || sums_to_one(spec.router)) return false;
+  spec.router.norm_topk_prob = true;
+  spec.router.norm_single_expert = true;
   return true;
 }
 

@@ -104,6 +104,8 @@ inline constexpr std::tuple kRegistry{
                                "ranks groups by their two best biased scores, or by the best"),
     SLUICE_ROUTER(norm_topk_prob)("router.norm_topk_prob", FieldKind::flag, "false",
                                   "divide the K weights by their sum (not when K = 1)"),
+    SLUICE_ROUTER(norm_single_expert)("router.norm_single_expert", FieldKind::flag, "false",
+                                      "norm_topk_prob divides a single weight too (K = 1)"),
     SLUICE_ROUTER(norm_eps)("router.norm_eps", FieldKind::real, "0", "epsilon of that division"),
     SLUICE_ROUTER(norm_rule)("router.norm_rule", FieldKind::choice, "add",
                              "add: w/(sum+eps); clamp: w/max(sum,eps)"),

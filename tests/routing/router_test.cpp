@@ -109,7 +109,7 @@ Truth truth(const Case& c, const std::vector<float>& given) {
     w.push_back((spec.weights_from_biased_scores ? biased : scores)[static_cast<std::size_t>(id)]);
   }
   if (!before) w = score(spec.score_func, w);
-  if (spec.norm_topk_prob && spec.top_k > 1) {
+  if (spec.norm_topk_prob && (spec.top_k > 1 || spec.norm_single_expert)) {
     const double sum = std::accumulate(w.begin(), w.end(), 0.0);
     for (double& v : w) {
       v /= spec.norm_rule == NormRule::add ? sum + spec.norm_eps : std::max(sum, spec.norm_eps);
@@ -222,6 +222,19 @@ TEST(Router, EveryScoreOrderNormAndRegime) {
           if (HasFailure()) return;
         }
       }
+    }
+  }
+}
+
+TEST(Router, ASingleWeightIsDividedOnlyByNormSingleExpert) {
+  for (ScoreFunc func : {ScoreFunc::softmax, ScoreFunc::sigmoid, ScoreFunc::sqrt_softplus}) {
+    for (bool single : {false, true}) {
+      Case c{sizes(37, 1), {}, {}};
+      c.spec.score_func = func;
+      c.spec.norm_topk_prob = true;
+      c.spec.norm_single_expert = single;
+      c.spec.norm_eps = 0.05;
+      expect_truth(c, draw(37 * 40, 0, 1.5f, 5), fmt::format("single {}", single));
     }
   }
 }

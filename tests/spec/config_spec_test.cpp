@@ -134,13 +134,29 @@ TEST(SpecFromConfig, AfmoeVariants) {
   EXPECT_EQ(spec.router.n_group, 1);
 }
 
-// transformers divides a single weight by itself: 1, whatever the score.
-TEST(SpecFromConfig, ASingleExpertOfASoftmaxFamilyWeighsOne) {
-  json mixtral = config("mixtral_8x7b");
-  mixtral["num_experts_per_tok"] = 1;
-  const MoeSpec spec = spec_from_config(mixtral.dump());
-  EXPECT_EQ(spec.router.score_order, ScoreOrder::after_topk);
-  EXPECT_FALSE(spec.router.norm_topk_prob);
+// Every family that divides by the sum divides a single weight by itself, and no other does.
+TEST(SpecFromConfig, ASingleExpertIsNormalisedWhereSeveralAre) {
+  struct Case {
+    const char *file, *top_k;
+    bool divides;
+  };
+  for (const Case& c :
+       {Case{"trinity_mini", "num_experts_per_tok", true},
+        Case{"kimi_linear_48b", "num_experts_per_token", true},
+        Case{"deepseek_v3", "num_experts_per_tok", true},
+        Case{"glm_4_5", "num_experts_per_tok", true},
+        Case{"minimax_m2", "num_experts_per_tok", true}, Case{"ernie_4_5_21b_a3b", "moe_k", true},
+        Case{"mixtral_8x7b", "num_experts_per_tok", true},
+        Case{"qwen3_30b_a3b", "num_experts_per_tok", true},
+        Case{"olmoe_1b_7b", "num_experts_per_tok", false},
+        Case{"deepseek_v2", "num_experts_per_tok", false}}) {
+    json single = config(c.file);
+    EXPECT_FALSE(spec_from_config(single.dump()).router.norm_single_expert) << c.file;
+    single[c.top_k] = 1;
+    const RouterSpec router = spec_from_config(single.dump()).router;
+    EXPECT_EQ(router.norm_topk_prob, c.divides) << c.file;
+    EXPECT_EQ(router.norm_single_expert, c.divides) << c.file;
+  }
 }
 
 TEST(SpecFromConfig, RefusesByName) {
@@ -223,11 +239,9 @@ TEST(SpecFromConfig, RefusesByName) {
       {"deepseek_v2", {{"norm_topk_prob", true}}, "norm_topk_prob is true"},
       {"deepseek_v2", {{"topk_method", "noaux_tc"}}, "topk_method is \"noaux_tc\""},
       {"minimax_m2", {{"shared_intermediate_size", 512}}, "shared_intermediate_size is 512"},
-      {"minimax_m2", {{"num_experts_per_tok", 1}}, "num_experts_per_tok is 1"},
       {"ernie_4_5_21b_a3b", {{"use_bias", true}}, "use_bias is true"},
       {"ernie_4_5_21b_a3b", {{"moe_gate_act", "sigmoid"}}, "moe_gate_act is \"sigmoid\""},
       {"ernie_4_5_21b_a3b", {{"moe_num_experts", {64, 64}}}, "moe_num_experts is [64,64]"},
-      {"ernie_4_5_21b_a3b", {{"moe_k", 1}}, "moe_k is 1"},
   };
   for (const auto& [file, change, expected] : cases) {
     json changed = config(file);

@@ -31,6 +31,7 @@ constexpr std::array kRows{
     Row{"group-", "router.n_group"},
     Row{"norm-over-local", "router.norm_topk_prob"},
     Row{"norm-after-scale", "router.routed_scaling_factor"},
+    Row{"norm-single", "router.norm_single_expert"},
     Row{"norm-eps-added", "router.norm_rule"},
     Row{"norm-eps", "router.norm_eps"},
     Row{"norm-", "router.norm_topk_prob"},

@@ -62,6 +62,9 @@ void add_methods(std::vector<Mutant>& list) {
       with_spec([](MoeSpec& s) { s.router.norm_topk_prob = false; }));
   add("norm-always", "norm_topk_prob were true", "vllm#34673",
       router_fault({.normalise_always = true}));
+  add("norm-single-skipped", "norm_single_expert were false",
+      "megablocks#87 (K = 1 alone was normalised wrongly)",
+      with_spec([](MoeSpec& s) { s.router.norm_single_expert = false; }));
   add("norm-twice", "the weights were normalised twice", "PaddleFleet#1051",
       router_fault({.normalise_twice = true}));
   add("norm-over-all-experts", "the weights were divided by the sum over all experts",

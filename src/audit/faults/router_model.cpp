@@ -173,7 +173,8 @@ Routing route(const MoeSpec& spec, const RouterData& data, std::span<const float
   }
   std::vector<double> weights = weigh(spec, data, logits, scores, biased, routing, faults);
   const double factor = router.apply_routed_scale_to_output ? 1.0 : router.routed_scaling_factor;
-  const bool normalises = (router.norm_topk_prob || faults.normalise_always) && router.top_k > 1;
+  const bool normalises = (router.norm_topk_prob || faults.normalise_always) &&
+                          (router.top_k > 1 || router.norm_single_expert);
   if (faults.normalise_after_scale) {
     for (double& weight : weights) weight *= factor;
   }

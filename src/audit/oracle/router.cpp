@@ -256,7 +256,7 @@ std::vector<Approx> TokenRouting::weights(std::span<const std::int32_t> ids) con
     }
   };
   drop_non_finite();
-  if (router_.norm_topk_prob && weights.size() > 1) {
+  if (router_.norm_topk_prob && (weights.size() > 1 || router_.norm_single_expert)) {
     Approx sum;
     for (const Approx& weight : weights) sum = add(sum, weight);
     // The order of the sum is free: K roundings of the sum of magnitudes cover each of them.

@@ -22,6 +22,7 @@ FieldSet honoured() {
           "router.topk_group",
           "router.group_score",
           "router.norm_topk_prob",
+          "router.norm_single_expert",
           "router.norm_eps",
           "router.norm_rule",
           "router.routed_scaling_factor",

@@ -7,8 +7,8 @@
 namespace sluice::plugin {
 namespace {
 
-// struct_size and reserved are the two members that are no field.
-static_assert(completeness::member_count<sluice_spec>() == kFieldCount + 2,
+// struct_size is the one member that is no field.
+static_assert(completeness::member_count<sluice_spec>() == kFieldCount + 1,
               "sluice_spec in <sluice/plugin.h> lacks a field of the registry: append it there and "
               "fill it below");
 
@@ -98,7 +98,7 @@ sluice_spec to_c(const MoeSpec& spec) {
       .tp_rank = layer.tp_rank,
       .tp_size = layer.tp_size,
       .output_dtype = number(layer.output_dtype),
-      .reserved = 0,
+      .norm_single_expert = router.norm_single_expert,
   };
 }
 

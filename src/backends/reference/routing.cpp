@@ -92,7 +92,7 @@ void drop_non_finite(std::span<double> weights) {
 }
 
 void normalise(const RouterSpec& router, std::span<double> weights) {
-  if (!router.norm_topk_prob || weights.size() == 1) return;
+  if (!router.norm_topk_prob || (weights.size() == 1 && !router.norm_single_expert)) return;
   const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
   const double divisor =
       router.norm_rule == NormRule::add ? sum + router.norm_eps : std::max(sum, router.norm_eps);

@@ -96,9 +96,8 @@ AfmoeModel::Layer AfmoeModel::load_layer(const Config& config, std::int64_t inde
         weights.tensor(stem + "mlp.down_proj.weight"), executor());
     return layer;
   }
-  layer.feed_forward =
-      load_moe(config.moe, SingleExpertNorm::divide, moe_names(index), weights, options,
-               compute_.executor, description_.layers[static_cast<std::size_t>(index)]);
+  layer.feed_forward = load_moe(config.moe, moe_names(index), weights, options, compute_.executor,
+                                description_.layers[static_cast<std::size_t>(index)]);
   return layer;
 }
 

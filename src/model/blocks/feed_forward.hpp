@@ -9,7 +9,6 @@
 #include "model/blocks/compute.hpp"
 #include "model/blocks/linear.hpp"
 #include "model/blocks/matrix.hpp"
-#include "routing/router.hpp"
 
 namespace sluice {
 
@@ -52,25 +51,6 @@ class MoeBlock final : public FeedForward {
   MoeLayer layer_;
   Linear router_;
   Matrix logits_;
-};
-
-// top_k = 1 where the model divides the one weight by itself: it is routed_scaling_factor exactly,
-// which no MoeSpec says. The choice is made here, and the layer is given ids and weights.
-class SingleExpertMoeBlock final : public FeedForward {
- public:
-  SingleExpertMoeBlock(MoeLayer layer, const TensorView& router_weight,
-                       const TensorView& e_score_correction_bias, Executor& executor);
-  void operator()(Compute& compute, const Matrix& h, Matrix& out) override;
-  const MoeLayer* moe_layer() const override { return &layer_; }
-  std::size_t bytes() const override { return linear_.bytes() + layer_.weight_bytes(); }
-
- private:
-  MoeLayer layer_;
-  Linear linear_;
-  Router router_;
-  Matrix logits_;
-  std::vector<std::int32_t> ids_;
-  std::vector<float> weights_;
 };
 
 }  // namespace sluice

@@ -142,11 +142,9 @@ KimiLinearModel::Layer KimiLinearModel::load_layer(const Config& config, std::in
                                    tensor("mlp.down_proj.weight"), executor());
     return layer;
   }
-  layer.feed_forward = load_moe(
-      config.moe,
-      options.weights_from_biased_scores ? SingleExpertNorm::leave : SingleExpertNorm::divide,
-      moe_names(weights.checkpoint(), index), weights, options, compute_.executor,
-      description_.layers[static_cast<std::size_t>(index)]);
+  layer.feed_forward =
+      load_moe(config.moe, moe_names(weights.checkpoint(), index), weights, options,
+               compute_.executor, description_.layers[static_cast<std::size_t>(index)]);
   return layer;
 }
 

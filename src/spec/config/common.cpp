@@ -37,26 +37,14 @@ void set_shared(MoeSpec& spec, std::int64_t count, std::int64_t width) {
 
 void set_norm(RouterSpec& router, double eps, NormRule rule) {
   router.norm_topk_prob = true;
+  router.norm_single_expert = router.top_k == 1;
   router.norm_eps = eps;
   router.norm_rule = rule;
 }
 
 void set_renormalised_softmax(RouterSpec& router) {
   router.score_func = ScoreFunc::softmax;
-  if (router.top_k == 1) {
-    router.score_order = ScoreOrder::after_topk;
-  } else {
-    set_norm(router, 0.0);
-  }
-}
-
-void refuse_single_expert(const ConfigReader& config, const ConfigKey& top_k,
-                          const RouterSpec& router) {
-  if (router.top_k == 1) {
-    config.refuse(
-        top_k,
-        "2 or more (this family divides a single weight by itself, which a spec cannot say)");
-  }
+  set_norm(router, 0.0);
 }
 
 void set_v3(RouterSpec& router, bool norm_topk_prob, std::int64_t n_group, std::int64_t topk_group,

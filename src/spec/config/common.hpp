@@ -21,17 +21,12 @@ MoeSpec read_sizes(const ConfigReader& config, const ConfigKey& num_experts, con
 // `count` shared experts, `width` wide together; width 0: each as wide as a routed expert.
 void set_shared(MoeSpec& spec, std::int64_t count, std::int64_t width = 0);
 
+// After top_k. transformers' classes and the serving stacks divide a single weight too, whichever
+// the family; only the released code of DeepSeek and Moonshot does not.
 void set_norm(RouterSpec& router, double eps, NormRule rule = NormRule::add);
 
-// Softmax over all experts, divided by the plain sum of those chosen. These families do that for a
-// single expert too, whose weight is then 1, where norm_topk_prob leaves it alone: softmax over the
-// one expert chosen says so.
+// Softmax over all experts, divided by the plain sum of those chosen.
 void set_renormalised_softmax(RouterSpec& router);
-
-// For families that divide even a single weight by itself and choose by biased scores: no MoeSpec
-// says that, since norm_topk_prob leaves a single weight alone. Refuses top_k = 1.
-void refuse_single_expert(const ConfigReader& config, const ConfigKey& top_k,
-                          const RouterSpec& router);
 
 // DeepSeek-V3's rule: sigmoid, correction bias, groups ranked by their two best, sum + 1e-20.
 inline constexpr double kV3Eps = 1e-20;

@@ -4,10 +4,8 @@
 namespace sluice::config {
 
 MoeSpec read_ernie4_5_moe(const ConfigReader& config) {
-  const ConfigKey top_k = {"moe_k", "num_experts_per_tok"};
-  MoeSpec spec =
-      read_sizes(config, {"moe_num_experts", "num_experts"}, top_k, "moe_intermediate_size");
-  refuse_single_expert(config, top_k, spec.router);
+  MoeSpec spec = read_sizes(config, {"moe_num_experts", "num_experts"},
+                            {"moe_k", "num_experts_per_tok"}, "moe_intermediate_size");
   config.require_text("moe_gate_act", "softmax");
   config.require_flag("use_bias", false);
   config.require_flag("norm_topk_prob", true);

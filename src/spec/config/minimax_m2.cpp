@@ -4,10 +4,8 @@
 namespace sluice::config {
 
 MoeSpec read_minimax_m2(const ConfigReader& config) {
-  const ConfigKey top_k = "num_experts_per_tok";
-  MoeSpec spec =
-      read_sizes(config, {"num_local_experts", "num_experts"}, top_k, "intermediate_size");
-  refuse_single_expert(config, top_k, spec.router);
+  MoeSpec spec = read_sizes(config, {"num_local_experts", "num_experts"}, "num_experts_per_tok",
+                            "intermediate_size");
   config.require_text("scoring_func", "sigmoid");
   config.require_flag("norm_topk_prob", true);
   config.require_integer("shared_intermediate_size", 0);

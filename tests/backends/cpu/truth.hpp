@@ -95,7 +95,7 @@ inline Routed route(const RouterSpec& router, const MoeWeights& weights,
   }
   if (!before) w = scores_of(router.score_func, w);
   for (double& v : w) v = std::isfinite(v) ? v : 0;
-  if (router.norm_topk_prob && router.top_k > 1) {
+  if (router.norm_topk_prob && (router.top_k > 1 || router.norm_single_expert)) {
     const double sum = std::accumulate(w.begin(), w.end(), 0.0);
     const double by =
         router.norm_rule == NormRule::add ? sum + router.norm_eps : std::max(sum, router.norm_eps);

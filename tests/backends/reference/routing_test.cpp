@@ -109,6 +109,17 @@ TEST(ReferenceRouting, OneSlotIsNotNormalised) {
   EXPECT_DOUBLE_EQ(route(spec, {0.3, -2.0, 0.1}).weights[0], sigmoid(0.3));
 }
 
+TEST(ReferenceRouting, OneSlotIsNormalisedWhereTheSpecSaysSo) {
+  RouterSpec spec = router(3, 1, ScoreFunc::sigmoid);
+  spec.norm_topk_prob = spec.norm_single_expert = true;
+  spec.norm_eps = 0.25;
+  spec.routed_scaling_factor = 2.5;
+  const double score = sigmoid(0.3);
+  EXPECT_DOUBLE_EQ(route(spec, {0.3, -2.0, 0.1}).weights[0], 2.5 * (score / (score + 0.25)));
+  spec.norm_topk_prob = false;  // alone it asks for nothing
+  EXPECT_DOUBLE_EQ(route(spec, {0.3, -2.0, 0.1}).weights[0], 2.5 * score);
+}
+
 TEST(ReferenceRouting, ZeroSumWithoutEpsilonIsZeroNotNan) {
   RouterSpec spec = router(4, 2, ScoreFunc::sigmoid);
   spec.norm_topk_prob = true;
