@@ -2,16 +2,18 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <fstream>
 #include <memory>
 #include <sluice/audit.hpp>
 #include <sluice/plugin_backend.hpp>
 
+#include "at_least.hpp"
 #include "audit/isolate.hpp"
 #include "base/fail.hpp"
-#include "output/json_file.hpp"
+#include "output/files.hpp"
 #include "output/progress.hpp"
+#include "spec_file.hpp"
 #include "verb.hpp"
+#include "writable.hpp"
 
 namespace sluice::cli {
 namespace {
@@ -49,17 +51,6 @@ struct Options {
   bool no_routing = false;
 };
 
-void write_text(const std::string& path, const std::string& text) {
-  if (path.empty()) return;
-  if (path == "-") {
-    fmt::print("{}", text);
-    return;
-  }
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  if (!file.flush()) fail(ErrorKind::user, "cannot write {}", path);
-}
-
 // The backend named by the options, with what keeps it alive.
 struct Subject {
   std::unique_ptr<Backend> plugin;
@@ -84,7 +75,7 @@ Subject subject_of(const Options& options) {
 
 AuditOptions audit_options(const Options& options) {
   AuditOptions audit = options.audit;
-  if (!options.spec.empty()) audit.spec = parse_spec(read_text(options.spec));
+  if (!options.spec.empty()) audit.spec = read_spec(options.spec);
   audit.allowances.reports_routing = !options.no_routing;
   audit.load.executor = make_executor(options.threads);
   return audit;
@@ -92,8 +83,8 @@ AuditOptions audit_options(const Options& options) {
 
 int finish(const Options& options, const AuditReport& report) {
   if (options.json != "-" && options.html != "-") fmt::print("{}", audit_text(report));
-  write_text(options.json, audit_json(report));
-  write_text(options.html, audit_html(report));
+  if (!options.json.empty()) write_text(options.json, audit_json(report));
+  if (!options.html.empty()) write_text(options.html, audit_html(report));
   return report.ok() ? kOk : kFoundProblem;
 }
 
@@ -115,7 +106,7 @@ int run_mutants(const Options& options) {
   const MutationScore score = audit_mutants(*subject.backend, audit_with);
   line.clear();
   if (options.json != "-") fmt::print("{}", mutation_text(score));
-  write_text(options.json, mutation_json(score));
+  if (!options.json.empty()) write_text(options.json, mutation_json(score));
   return score.killed() == score.applicable() ? kOk : kFoundProblem;
 }
 
@@ -200,13 +191,14 @@ Run declare_audit(CLI::App& app) {
   app.add_option("--spec", options->spec, "Keep this spec's fields, JSON, instead of drawing them");
   app.add_option("--seed", options->audit.seed, "First seed")->capture_default_str();
   app.add_option("--rounds", options->audit.rounds, "Draws per check; 0: what the suite says")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   app.add_option("--inject", options->inject,
                  "Make the backend wrong first: drop:FIELD, double:FIELD, or a mutant");
-  app.add_option("--json", options->json, "Write the report here; - is stdout");
-  app.add_option("--html", options->html, "Write the report as one page here");
+  app.add_option("--json", options->json, "Write the report here; - is stdout")->check(writable());
+  app.add_option("--html", options->html, "Write the report as one page here")->check(writable());
   app.add_option("--replay", options->audit.replay_directory,
-                 "Write each failure's spec and tensors here, for `sluice layer`");
+                 "Write each failure's spec and tensors here, for `sluice layer`")
+      ->check(writable_directory());
   app.add_flag("--slot-outputs-rounded", options->audit.allowances.slot_outputs_rounded,
                "The backend rounds expert outputs before it combines them; allow for that");
   app.add_flag("--no-routing", options->no_routing,
@@ -216,14 +208,14 @@ Run declare_audit(CLI::App& app) {
   app.add_flag("--list-mutants", options->list_mutants, "The catalogue of faults, as a table");
   app.add_option("--false-alarms", options->false_alarms,
                  "Run the exactness check for this many seeds and count alarms")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   app.add_option("--rate-test", options->rate_test,
                  "Which mutants would this test kill? A description, JSON");
   app.add_option("--time-limit", options->time_limit, "Seconds that a plugin may take")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--threads", options->threads, "Worker threads; 0: one per core")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   app.footer(kFooter);
   return [options] { return run(*options); };
 }

@@ -5,10 +5,12 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "at_least.hpp"
 #include "moe_bench.hpp"
-#include "output/json_file.hpp"
+#include "output/files.hpp"
 #include "output/progress.hpp"
 #include "verb.hpp"
+#include "writable.hpp"
 
 namespace sluice::cli {
 namespace {
@@ -73,20 +75,20 @@ Run declare_bench(CLI::App& app) {
   what->require_option(1);
   moe.add_option("--tokens", options->bench.tokens, "Numbers of tokens, one row each")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
   moe.add_option("--draw", options->draw, "How tokens spread over experts")
       ->check(CLI::IsMember({"uniform", "zipf", "hot"}))
       ->capture_default_str();
   moe.add_option("--backend", options->bench.backend, "Who computes")->capture_default_str();
   moe.add_option("--threads", options->bench.threads, "Worker threads; 0: one per core")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   moe.add_option("--seconds", options->bench.seconds_per_row, "Time for each row")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   moe.add_option("--seed", options->bench.seed, "Of the weights, tokens and routing");
   moe.add_flag("--no-peer", options->no_peer, "Leave oneDNN out");
-  moe.add_option("--json", options->json, "Write the figures here; - is stdout");
+  moe.add_option("--json", options->json, "Write the figures here; - is stdout")->check(writable());
   moe.footer(kFooter);
   app.footer("Example:\n  sluice bench moe --help");
   return [options] { return run_bench(*options); };

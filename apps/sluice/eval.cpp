@@ -11,10 +11,11 @@
 #include "base/fail.hpp"
 #include "eval_report.hpp"
 #include "model_files.hpp"
-#include "output/json_file.hpp"
+#include "output/files.hpp"
 #include "output/progress.hpp"
 #include "output/table.hpp"
 #include "verb.hpp"
+#include "writable.hpp"
 
 namespace sluice::cli {
 namespace {
@@ -182,6 +183,12 @@ int run_gsm8k(Options& options) {
          "give --model DIR and --data FILE.jsonl (GSM8K's test.jsonl, github.com/openai/"
          "grade-school-math, or demo/problems/test.jsonl), or --score COMPLETIONS.jsonl");
   }
+  if (options.records == options.json && !options.json.empty()) {
+    fail(ErrorKind::user, "--records and --json both name {}; give each its file", options.json);
+  }
+  if (const auto reason = why_unwritable(records_path(options)); !reason.empty()) {
+    fail(ErrorKind::user, "{}; --records names another file", reason);
+  }
   options.eval.prompt = {read_shots(options), options.chat};
   const auto problems = read_problems(options.data, options.limit);
   const auto runs = load_runs(options);
@@ -222,11 +229,14 @@ Run declare_eval(CLI::App& app) {
   gsm8k.add_option("--batch", options->eval.batch, "Sequences at a time")
       ->check(at_least(1))
       ->capture_default_str();
-  gsm8k.add_option("--records", options->records,
-                   "Where the records go (default: beside --json, else sluice-eval.records.jsonl)");
+  gsm8k
+      .add_option("--records", options->records,
+                  "Where the records go (default: beside --json, else sluice-eval.records.jsonl)")
+      ->check(writable());
   gsm8k.add_flag("--resume", options->resume, "Continue from the records");
   gsm8k.add_option("--score", options->score, "Only judge the completions in this file");
-  gsm8k.add_option("--json", options->json, "Write the figures here; - is stdout");
+  gsm8k.add_option("--json", options->json, "Write the figures here; - is stdout")
+      ->check(writable());
   gsm8k.footer(kFooter);
   app.footer("Example:\n  sluice eval gsm8k --help");
   return [options] { return run_gsm8k(*options); };

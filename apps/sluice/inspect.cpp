@@ -10,9 +10,11 @@
 #include "base/fail.hpp"
 #include "inspection.hpp"
 #include "model/model_list.hpp"
-#include "output/json_file.hpp"
+#include "output/files.hpp"
 #include "output/progress.hpp"
+#include "spec_file.hpp"
 #include "verb.hpp"
+#include "writable.hpp"
 
 namespace sluice::cli {
 namespace {
@@ -106,12 +108,7 @@ bool is_runnable_family(const std::string& config) {
   });
 }
 
-Inspection inspect(const Options& options) {
-  if (!options.model.empty()) return inspect_model(options);
-  if (!options.spec.empty()) {
-    return inspect_one_spec(options.spec, parse_spec(read_text(options.spec)), options);
-  }
-  const std::string config = read_text(options.config);
+Inspection inspect_config_file(const std::string& config, const Options& options) {
   if (!is_runnable_family(config)) {
     return inspect_one_spec(options.config, spec_from_config(config), options);
   }
@@ -119,6 +116,26 @@ Inspection inspect(const Options& options) {
   inspection.expected_tensors = inspection.model->tensors.size();
   inspection.list_expected = options.tensors;
   return inspection;
+}
+
+// The library was given text and calls it config.json.
+std::string in_file(const std::string& path, std::string message) {
+  constexpr std::string_view kCalled = "config.json";
+  if (message.starts_with(kCalled)) return message.replace(0, kCalled.size(), path);
+  return path + ": " + message;
+}
+
+Inspection inspect(const Options& options) {
+  if (!options.model.empty()) return inspect_model(options);
+  if (!options.spec.empty()) {
+    return inspect_one_spec(options.spec, read_spec(options.spec), options);
+  }
+  const std::string config = read_text(options.config);
+  try {
+    return inspect_config_file(config, options);
+  } catch (const Error& error) {
+    throw Error(error.kind(), in_file(options.config, error.what()));
+  }
 }
 
 int run_inspect(const Options& options) {
@@ -146,7 +163,7 @@ Run declare_inspect(CLI::App& app) {
   app.add_option("--backend", options->backend, "Force this backend");
   app.add_flag("--tensors", options->tensors, "List every tensor, by name and shape");
   app.add_flag("--load", options->load, "Pack the weights and show the memory that they take");
-  app.add_option("--json", options->json, "Write everything here; - is stdout");
+  app.add_option("--json", options->json, "Write everything here; - is stdout")->check(writable());
   app.footer(kFooter);
   return [options] { return run_inspect(*options); };
 }

@@ -10,9 +10,11 @@
 #include "at_least.hpp"
 #include "base/fail.hpp"
 #include "layer_tensors.hpp"
-#include "output/json_file.hpp"
+#include "output/files.hpp"
 #include "output/table.hpp"
+#include "spec_file.hpp"
 #include "verb.hpp"
+#include "writable.hpp"
 
 namespace sluice::cli {
 namespace {
@@ -77,7 +79,7 @@ const char* entry_name(const ForwardInput& input) {
 }
 
 int run_layer(const Options& options) {
-  const MoeSpec spec = parse_spec(read_text(options.spec));
+  const MoeSpec spec = read_spec(options.spec);
   validate(spec);
   const LayerInput input(options.input);
   LayerOptions layer_options;
@@ -146,10 +148,13 @@ Run declare_layer(CLI::App& app) {
   app.add_option("--spec", options->spec, "The layer's spec, JSON")->required();
   app.add_option("--weights", options->weights, "W: the layer's weights, safetensors")->required();
   app.add_option("--input", options->input, "X: the tokens, safetensors")->required();
-  app.add_option("--out", options->out, "Y: where the result goes, safetensors")->required();
+  app.add_option("--out", options->out, "Y: where the result goes, safetensors")
+      ->required()
+      ->check(writable());
   app.add_option("--backend", options->backend,
                  "Use this backend or fail; without it the first that honours every field");
-  app.add_option("--json", options->json, "Write what ran and its figures here; - is stdout");
+  app.add_option("--json", options->json, "Write what ran and its figures here; - is stdout")
+      ->check(writable());
   app.add_option("--threads", options->threads, "Worker threads; 0: one per core")
       ->check(at_least(0));
   app.footer(kFooter);

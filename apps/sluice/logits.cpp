@@ -9,8 +9,9 @@
 
 #include "base/fail.hpp"
 #include "model_files.hpp"
-#include "output/json_file.hpp"
+#include "output/files.hpp"
 #include "verb.hpp"
+#include "writable.hpp"
 
 namespace sluice::cli {
 namespace {
@@ -94,8 +95,8 @@ int run_logits(const Options& options) {
     row += rows;
   }
   write_safetensors(options.out, tensors);
-  fmt::print("{} rows of {} logits written to {}\n", row, model->description().vocab_size,
-             options.out);
+  fmt::print("{} {} of {} logits written to {}\n", row, row == 1 ? "row" : "rows",
+             model->description().vocab_size, options.out);
   return kOk;
 }
 
@@ -105,7 +106,9 @@ Run declare_logits(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->model.declare(app);
   app.add_option("--ids", options->ids, "FILE: token ids, JSON")->required();
-  app.add_option("--out", options->out, "F: where the logits go, safetensors")->required();
+  app.add_option("--out", options->out, "F: where the logits go, safetensors")
+      ->required()
+      ->check(writable());
   app.add_option("--backend", options->backend, "Backend of the MoE layers");
   app.footer(kFooter);
   return [options] { return run_logits(*options); };

@@ -3,12 +3,14 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <iostream>
 #include <iterator>
 #include <new>
 #include <sluice/error.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -58,15 +60,32 @@ int run_verb(const Run& run) {
   }
 }
 
-// CLI11 would only say that a subcommand is required.
-std::string no_such_verb(const std::string& typed) {
-  std::vector<std::string_view> names;
-  for (const Verb& verb : kVerbs) {
-    if (verb.name == typed) return "";
-    names.emplace_back(verb.name);
+// CLI11 would only say that a subcommand is required. `app` is asked for one of its subcommands;
+// empty: `words` begin with one, or with an option.
+std::string wrong_subcommand(const CLI::App& app, const std::string& what,
+                             std::span<char* const> words) {
+  std::vector<std::string> names;
+  for (const CLI::App* verb : app.get_subcommands({})) names.push_back(verb->get_name());
+  const std::vector<std::string_view> known(names.begin(), names.end());
+  const std::string there_are =
+      fmt::format("{} {}", known.size() == 1 ? "there is" : "there are", fmt::join(known, ", "));
+  if (words.empty()) return fmt::format("{} needs a {}; {}", app.get_name(), what, there_are);
+  const std::string typed = words[0];
+  if (typed.starts_with('-') || std::find(known.begin(), known.end(), typed) != known.end()) {
+    return "";
   }
-  return fmt::format("there is no verb \"{}\"{}; there are {}", typed, did_you_mean(typed, names),
-                     fmt::join(names, ", "));
+  return fmt::format("there is no {} \"{}\"{}; {}", what, typed, did_you_mean(typed, known),
+                     there_are);
+}
+
+// The mistakes that CLI11 words badly: no verb, an unknown one, and the same for `sluice eval`.
+std::string wrong_verb(const CLI::App& app, std::span<char* const> words) {
+  const auto problem = wrong_subcommand(app, "verb", words);
+  if (!problem.empty() || words[0][0] == '-') return problem;
+  const CLI::App* verb = app.get_subcommand(words[0]);
+  const bool has_parts =
+      !verb->get_subcommands([](const CLI::App* sub) { return !sub->get_name().empty(); }).empty();
+  return has_parts ? wrong_subcommand(*verb, "task", words.subspan(1)) : "";
 }
 
 int main_of(int argc, char** argv) {
@@ -83,10 +102,9 @@ int main_of(int argc, char** argv) {
     commands.push_back(app.add_subcommand(verb.name, verb.summary));
     runs.push_back(verb.declare(*commands.back()));
   }
-  if (argc > 1 && argv[1][0] != '-') {
-    if (const auto problem = no_such_verb(argv[1]); !problem.empty()) {
-      return report("usage", problem);
-    }
+  const std::span<char* const> words(argv + 1, static_cast<std::size_t>(argc > 0 ? argc - 1 : 0));
+  if (const auto problem = wrong_verb(app, words); !problem.empty()) {
+    return report("usage", problem);
   }
   try {
     app.parse(argc, argv);

@@ -12,7 +12,7 @@
 #include "at_least.hpp"
 #include "base/fail.hpp"
 #include "model_files.hpp"
-#include "output/json_file.hpp"
+#include "output/files.hpp"
 #include "output/table.hpp"
 #include "verb.hpp"
 

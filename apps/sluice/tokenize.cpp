@@ -9,7 +9,7 @@
 #include <sluice/tokenizer.hpp>
 
 #include "base/fail.hpp"
-#include "output/json_file.hpp"
+#include "output/files.hpp"
 #include "output/table.hpp"
 #include "verb.hpp"
 
@@ -56,6 +56,17 @@ std::vector<TokenId> parse_ids(const std::string& text) {
   return ids;
 }
 
+// The library lets ids without a token add nothing, as a stream must; here somebody asks about
+// them.
+void refuse_unknown(const Tokenizer& tokenizer, const std::vector<TokenId>& ids) {
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (tokenizer.token_of(ids[i])) continue;
+    fail(ErrorKind::user,
+         "id {} (number {} of the list) is no token; ids of this tokenizer end at {}", ids[i],
+         i + 1, tokenizer.vocab_size() - 1);
+  }
+}
+
 void print_tokens(const Tokenizer& tokenizer, const std::vector<TokenId>& ids) {
   Table table({{"position", true}, {"id", true}, {"token"}, {"special"}});
   for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -72,7 +83,9 @@ int run_tokenize(const Options& options) {
   const Tokenizer tokenizer = Tokenizer::load(options.model);
   std::string text = input_text(options);
   if (options.decode) {
-    fmt::print("{}\n", tokenizer.decode(parse_ids(text), options.no_special));
+    const auto ids = parse_ids(text);
+    refuse_unknown(tokenizer, ids);
+    fmt::print("{}\n", tokenizer.decode(ids, options.no_special));
     return kOk;
   }
   if (options.chat) {

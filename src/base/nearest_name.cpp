@@ -43,7 +43,7 @@ std::string nearest_name(std::string_view typed, std::span<const std::string_vie
 
 std::string did_you_mean(std::string_view typed, std::span<const std::string_view> known) {
   const std::string nearest = nearest_name(typed, known);
-  return nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?";
+  return nearest.empty() ? "" : " (did you mean \"" + nearest + "\"?)";
 }
 
 }  // namespace sluice

@@ -9,7 +9,7 @@ namespace sluice {
 
 // Smallest edit distance; empty when nothing is close enough to be a likely slip.
 std::string nearest_name(std::string_view typed, std::span<const std::string_view> known);
-// `; did you mean "top_k"?` or an empty string: to be appended to a message.
+// ` (did you mean "top_k"?)` or an empty string: to be appended to a message.
 std::string did_you_mean(std::string_view typed, std::span<const std::string_view> known);
 
 }  // namespace sluice

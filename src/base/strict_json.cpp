@@ -1,7 +1,9 @@
 #include "base/strict_json.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <string_view>
 #include <vector>
 
 #include "base/fail.hpp"
@@ -10,6 +12,41 @@
 namespace sluice {
 
 using nlohmann::json;
+
+namespace {
+
+// `line 3, column 7, behind "top_k": `: where reading stopped. `byte` counts from 1.
+std::string place(std::string_view text, std::size_t byte) {
+  const std::string_view before = text.substr(0, byte > 0 ? byte - 1 : 0);
+  const std::size_t last_feed = before.rfind('\n');
+  const std::string_view line =
+      before.substr(last_feed == std::string_view::npos ? 0 : last_feed + 1);
+  constexpr std::size_t kShown = 24;
+  std::string_view tail = line.substr(line.size() > kShown ? line.size() - kShown : 0);
+  while (!tail.empty() && (static_cast<unsigned char>(tail[0]) & 0xc0) == 0x80) {
+    tail.remove_prefix(1);  // to the start of a UTF-8 character
+  }
+  std::string where = fmt::format(
+      "line {}, column {}", 1 + std::count(before.begin(), before.end(), '\n'), line.size() + 1);
+  return tail.empty() ? where : where + ", behind " + shown(tail);
+}
+
+json parse(std::string_view text, const std::string& what, ErrorKind kind,
+           const json::parser_callback_t& watch) {
+  try {
+    return json::parse(text, watch);
+  } catch (const json::parse_error& error) {
+    fail(kind, "{} is not JSON: it ends early or goes wrong at {}", what, place(text, error.byte));
+  } catch (const json::exception&) {
+    fail(kind, "{} is not usable JSON: it holds a number beyond the range of double", what);
+  }
+}
+
+}  // namespace
+
+json parse_json(std::string_view text, const std::string& what, ErrorKind kind) {
+  return parse(text, what, kind, nullptr);
+}
 
 json parse_json_object(const std::string& text, const std::string& what, ErrorKind kind) {
   std::vector<std::set<std::string>> open;
@@ -24,12 +61,7 @@ json parse_json_object(const std::string& text, const std::string& what, ErrorKi
     }
     return true;
   };
-  json root;
-  try {
-    root = json::parse(text, watch);
-  } catch (const json::exception& error) {
-    fail(kind, "{} is not JSON: {}", what, shown(error.what()));
-  }
+  json root = parse(text, what, kind, watch);
   if (!root.is_object()) fail(kind, "{} holds {}; an object is expected", what, root.type_name());
   return root;
 }

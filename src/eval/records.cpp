@@ -23,6 +23,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 constexpr int kVersion = 1;
+constexpr std::string_view kFirstWords = "{\"sluice_eval\"";  // of a file of ours
 
 std::string dump_line(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -79,10 +80,17 @@ EvalRecords::File::~File() {
 }
 
 void EvalRecords::open(bool resume) {
+  open_locked();
   struct stat status {};
-  if (!resume && stat(path_.c_str(), &status) == 0 && status.st_size > 0) {
-    if (std::rename(path_.c_str(), (path_ + ".old").c_str()) != 0) fail_errno("move", path_);
-  }
+  if (fstat(file_.descriptor, &status) != 0) fail_errno("read", path_);
+  if (resume || !S_ISREG(status.st_mode) || status.st_size == 0) return;
+  move_aside();
+  open_locked();
+}
+
+// Locked before it is moved: what another evaluation is writing stays where it is.
+void EvalRecords::open_locked() {
+  if (file_.descriptor >= 0) close(std::exchange(file_.descriptor, -1));
   file_.descriptor = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (file_.descriptor < 0) fail_errno("write", path_);
   if (flock(file_.descriptor, LOCK_EX | LOCK_NB) != 0) {
@@ -91,9 +99,25 @@ void EvalRecords::open(bool resume) {
   }
 }
 
+// To the first free name of PATH.old, PATH.old.2, …: records are hours of work.
+void EvalRecords::move_aside() const {
+  struct stat taken {};
+  std::string aside = path_ + ".old";
+  for (int number = 2; lstat(aside.c_str(), &taken) == 0; ++number) {
+    aside = fmt::format("{}.old.{}", path_, number);
+  }
+  if (std::rename(path_.c_str(), aside.c_str()) != 0) fail_errno("move", path_);
+}
+
+void EvalRecords::fail_not_records() const {
+  fail(ErrorKind::user, "{} does not hold records of an evaluation; name another file", path_);
+}
+
 std::size_t EvalRecords::read(const std::string& text, const std::string& settings) {
   // What follows the last line feed was being written when the run stopped.
   const std::size_t whole = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;
+  const std::string_view begun = std::string_view(text).substr(0, kFirstWords.size());
+  if (whole == 0 && !kFirstWords.starts_with(begun)) fail_not_records();
   std::int64_t number = 0;
   for (std::size_t begin = 0; begin < whole;) {
     const std::size_t end = text.find('\n', begin);
@@ -106,7 +130,7 @@ std::size_t EvalRecords::read(const std::string& text, const std::string& settin
     const Json header = Json::parse(line, nullptr, false);
     if (!header.is_object() || !header.contains("settings") ||
         header.value("sluice_eval", Json()) != kVersion) {
-      fail(ErrorKind::user, "{} does not hold records of an evaluation; name another file", path_);
+      fail_not_records();
     }
     const Json now = Json::parse(settings);
     if (nlohmann::json(header.at("settings")) != nlohmann::json(now)) {
@@ -128,9 +152,8 @@ void EvalRecords::read_line(std::int64_t number, const std::string& line) {
     } else {
       answers_[json.at("problem").get<std::size_t>()][subject] = answer_from_json(json);
     }
-  } catch (const nlohmann::json::exception& error) {
-    fail(ErrorKind::user, "{}, line {}: damaged record ({}); name another file", path_, number,
-         error.what());
+  } catch (const nlohmann::json::exception&) {
+    fail(ErrorKind::user, "{}, line {}: damaged record; name another file", path_, number);
   }
 }
 

@@ -15,9 +15,9 @@ namespace sluice {
 
 class EvalRecords {
  public:
-  // Creates the file, moving an older one to PATH.old; or, to resume, reads it and continues behind
-  // its last whole line. Throws Error(user) for records of other settings, damaged lines (by
-  // number), and a file that another process writes.
+  // Creates the file, moving an older one to PATH.old (or PATH.old.2, …); or, to resume, reads it
+  // and continues behind its last whole line. Throws Error(user) for records of other settings,
+  // damaged lines (by number), and a file that another process writes.
   EvalRecords(const std::string& path, const std::string& settings,
               std::vector<std::string> subjects, bool resume);
 
@@ -39,10 +39,13 @@ class EvalRecords {
   };
 
   void open(bool resume);
+  void open_locked();
+  void move_aside() const;
   // How many whole lines there were.
   std::size_t read(const std::string& text, const std::string& settings);
   void read_line(std::int64_t number, const std::string& line);
   std::size_t subject_index(std::int64_t number, const std::string& name) const;
+  [[noreturn]] void fail_not_records() const;
   void write(const std::string& text);
 
   std::string path_;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/fail.hpp"
+#include "base/strict_json.hpp"
 #include "tokenizer/utf8.hpp"
 
 namespace sluice::tokenizer {
@@ -18,11 +19,7 @@ Json parse_json(std::string_view text, std::string_view file, std::size_t max_by
   if (text.size() > max_bytes) {
     fail(ErrorKind::checkpoint, "{} has {} bytes; the limit is {}", file, text.size(), max_bytes);
   }
-  try {
-    return Json::parse(text.begin(), text.end());
-  } catch (const Json::exception& e) {
-    fail(ErrorKind::checkpoint, "{} is not valid JSON: {}", file, e.what());
-  }
+  return sluice::parse_json(text, std::string(file), ErrorKind::checkpoint);
 }
 
 Fields::Fields(const Json& object, std::string path) : object_(object), path_(std::move(path)) {

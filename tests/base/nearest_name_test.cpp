@@ -14,7 +14,7 @@ TEST(NearestName, FindsSlipsAndIgnoresTheRest) {
   EXPECT_EQ(nearest_name("n_groups", kNames), "n_group");
   EXPECT_EQ(nearest_name("temperature", kNames), "");
   EXPECT_EQ(nearest_name(std::string(100000, 'n'), kNames), "");
-  EXPECT_EQ(did_you_mean("topk", kNames), "; did you mean \"top_k\"?");
+  EXPECT_EQ(did_you_mean("topk", kNames), " (did you mean \"top_k\"?)");
   EXPECT_EQ(did_you_mean("zzzzzz", kNames), "");
 }
 

@@ -85,6 +85,8 @@ TEST(TokenizeVerb, GoesThereAndBack) {
   const Outcome table = expect_success("tokenize --model '" + kModel + "' --tokens '" + text + "'");
   EXPECT_TRUE(contains(table.out, ids.back().dump())) << table.out;
   expect_refusal("tokenize --model '" + kModel + "' --decode '[1, -2]'", "list of ids");
+  expect_refusal("tokenize --model '" + kModel + "' --decode '[5, 999999]'",
+                 "id 999999 (number 2 of the list) is no token; ids of this tokenizer end at ");
 }
 
 TEST(LogitsVerb, WritesWhatTheLibraryComputes) {

@@ -22,8 +22,11 @@ TEST(Usage, VersionAndHelpTeach) {
 }
 
 TEST(Usage, MistakesAreOneLineAndExitTwo) {
-  expect_refusal("", "subcommand");
-  expect_refusal("inspekt", "there is no verb \"inspekt\"; did you mean \"inspect\"?");
+  expect_refusal("", "sluice needs a verb; there are run, eval, audit");
+  expect_refusal("inspekt", "no verb \"inspekt\" (did you mean \"inspect\"?); there are run,");
+  expect_refusal("eval", "eval needs a task; there is gsm8k");
+  expect_refusal("eval gsm9k", "no task \"gsm9k\" (did you mean \"gsm8k\"?); there is gsm8k");
+  expect_refusal("bench", "bench needs a task; there is moe");
   expect_refusal("layer --spec x.json", "required");
   expect_refusal("layer --no-such-option", "");
   expect_refusal("bench moe", "required");

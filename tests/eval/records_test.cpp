@@ -138,6 +138,24 @@ TEST_F(Records, AFreshRunMovesTheOldOneAside) {
   { EvalRecords records(path, R"({"model": "m2"})", kSubjects, false); }
   EXPECT_EQ(scratch.read("records.jsonl.old"), whole);
   EXPECT_EQ(scratch.read("records.jsonl").find("\"problem\""), std::string::npos);
+  // Nor does a third lose the second.
+  const std::string second = scratch.read("records.jsonl");
+  { EvalRecords records(path, kSettings, kSubjects, false); }
+  EXPECT_EQ(scratch.read("records.jsonl.old"), whole);
+  EXPECT_EQ(scratch.read("records.jsonl.old.2"), second);
+}
+
+TEST_F(Records, NeitherRunTouchesAFileThatIsBeingWritten) {
+  EvalRecords first(path, kSettings, kSubjects, false);
+  EXPECT_THROW(EvalRecords(path, kSettings, kSubjects, false), Error);
+  EXPECT_EQ(scratch.read("records.jsonl.old"), "");
+  EXPECT_NE(scratch.read("records.jsonl"), "");
+}
+
+TEST_F(Records, AStrangersFileIsNotCutOff) {
+  scratch.write("records.jsonl", "dear diary");
+  EXPECT_NE(resume_error().find("does not hold records"), std::string::npos);
+  EXPECT_EQ(scratch.read("records.jsonl"), "dear diary");
 }
 
 TEST_F(Records, OneWriterAtATime) {

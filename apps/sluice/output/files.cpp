@@ -1,0 +1,119 @@
+#include "output/files.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "base/fail.hpp"
+
+namespace sluice::cli {
+namespace {
+
+bool write_all(int file, const std::string& text) {
+  std::size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t written = write(file, text.data() + done, text.size() - done);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    done += static_cast<std::size_t>(written);
+  }
+  return true;
+}
+
+// A device or a pipe is written as it stands: renaming would put a file where /dev/null was.
+bool written_in_place(const std::string& path) {
+  std::error_code none;
+  const auto status = std::filesystem::status(path, none);
+  return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status);
+}
+
+std::string temporary_beside(const std::string& path) {
+  return fmt::format("{}.{}.tmp", path, getpid());
+}
+
+int create(const std::string& path) {
+  return open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0666);
+}
+
+[[noreturn]] void cannot_write(const std::string& path, int reason) {
+  fail(ErrorKind::user, "cannot write {}: {}", path, std::strerror(reason));
+}
+
+}  // namespace
+
+std::string why_unwritable(const std::string& path) {
+  if (path.empty() || path == "-") return "";
+  const auto because = [&](int reason) {
+    return fmt::format("cannot write {}: {}", path, std::strerror(reason));
+  };
+  std::error_code none;
+  if (std::filesystem::is_directory(path, none)) return because(EISDIR);
+  // Renaming would replace a read-only file too; somebody meant it to stay.
+  const bool exists = std::filesystem::exists(path, none);
+  if (exists && access(path.c_str(), W_OK) != 0) return because(errno);
+  if (written_in_place(path)) return "";
+  const std::string temporary = temporary_beside(path);
+  const int file = create(temporary);
+  if (file < 0) return because(errno);
+  close(file);
+  unlink(temporary.c_str());
+  return "";
+}
+
+std::string why_unwritable_directory(const std::string& path) {
+  std::error_code none;
+  std::filesystem::path existing = std::filesystem::absolute(path, none);
+  while (!std::filesystem::exists(existing, none) && existing.has_relative_path()) {
+    existing = existing.parent_path();
+  }
+  return path.empty() ? "" : why_unwritable((existing / "sluice").string());
+}
+
+void write_text(const std::string& path, const std::string& text) {
+  if (path == "-") {
+    fmt::print("{}", text);
+    return;
+  }
+  const bool in_place = written_in_place(path);
+  const std::string temporary = in_place ? path : temporary_beside(path);
+  const int file = create(temporary);
+  if (file < 0) cannot_write(path, errno);
+  const bool written = write_all(file, text) && (in_place || fsync(file) == 0);
+  const int error = errno;
+  close(file);
+  const bool renamed = written && (in_place || std::rename(temporary.c_str(), path.c_str()) == 0);
+  if (!renamed) {
+    const int reason = written ? errno : error;
+    if (!in_place) unlink(temporary.c_str());
+    cannot_write(path, reason);
+  }
+}
+
+void write_json(const std::string& path, const nlohmann::ordered_json& json) {
+  // Generated text may stop inside a UTF-8 sequence; a result file must not fail for that.
+  write_text(path,
+             json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+}
+
+std::string read_text(const std::string& path) {
+  std::error_code ignored;
+  // Opening a directory succeeds; reading it throws what names no file.
+  if (std::filesystem::is_directory(path, ignored)) {
+    fail(ErrorKind::user, "cannot read {}: it is a directory", path);
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) fail(ErrorKind::user, "cannot read {}: {}", path, std::strerror(errno));
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (file.bad()) fail(ErrorKind::user, "cannot read {}: {}", path, std::strerror(errno));
+  return text;
+}
+
+}  // namespace sluice::cli
