@@ -1,7 +1,8 @@
 // Checkpoints on disk: safetensors files, mapped into memory, and the JSON beside them.
 //
 // Files are hostile until parsed: every size is checked before it is used, and whatever is wrong is
-// one Error(checkpoint) that names the file. The files must not change while they are open.
+// one Error(checkpoint) that names the file. The files must not change while they are open: one
+// that is cut short then raises SIGBUS in whoever reads what is gone.
 #pragma once
 
 #include <cstddef>
@@ -56,10 +57,9 @@ class Checkpoint {
   std::string config_text() const;
   std::optional<std::string> generation_config_text() const;
 
-  // Hints for a loader that reads each byte once: `will_need` starts reading a tensor that comes
-  // next; `release` gives back the memory of one that is not needed any more. (Touching it again
-  // is legal and reads it again.) Views that do not belong to this checkpoint are ignored.
-  void will_need(const TensorView& view) const;
+  // A hint for a loader that reads each byte once: gives back the memory of a tensor that is not
+  // needed any more. (Touching it again is legal and reads it again.) Views that do not belong to
+  // this checkpoint are ignored.
   void release(const TensorView& view) const;
 
  private:

@@ -201,10 +201,6 @@ std::optional<std::string> Checkpoint::generation_config_text() const {
   return read_text(path);
 }
 
-void Checkpoint::will_need(const TensorView& view) const {
-  if (const MappedFile* file = impl_->file_of(view)) file->will_need(view.data, byte_count(view));
-}
-
 void Checkpoint::release(const TensorView& view) const {
   if (const MappedFile* file = impl_->file_of(view)) file->release(view.data, byte_count(view));
 }

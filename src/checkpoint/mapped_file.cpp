@@ -52,12 +52,6 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(data_, size_);
 }
 
-void MappedFile::will_need(const void* data, std::size_t size) const {
-  const auto begin = reinterpret_cast<std::uintptr_t>(data) / page_size() * page_size();
-  const auto end = reinterpret_cast<std::uintptr_t>(data) + size;
-  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);
-}
-
 void MappedFile::release(const void* data, std::size_t size) const {
   const std::uintptr_t page = page_size();
   const auto begin = (reinterpret_cast<std::uintptr_t>(data) + page - 1) / page * page;

@@ -24,9 +24,8 @@ class MappedFile {
     return data_ != nullptr && byte >= data_ && byte <= data_ + size_ &&
            size <= static_cast<std::size_t>(data_ + size_ - byte);
   }
-  // Hints; failure is of no consequence. [data, data + size) must lie in the file.
-  void will_need(const void* data, std::size_t size) const;
-  // Only whole pages inside the range are given back: neighbours share the others.
+  // A hint; failure is of no consequence. [data, data + size) must lie in the file. Only whole
+  // pages inside the range are given back: neighbours share the others.
   void release(const void* data, std::size_t size) const;
 
  private:

@@ -81,7 +81,6 @@ TEST(Checkpoint, ViewsSurviveAMoveAndARelease) {
   const TensorView view = first.tensor("big");
   const TensorView empty = first.tensor("empty");
   const Checkpoint moved = std::move(first);
-  moved.will_need(view);
   moved.release(view);
   moved.release(empty);
   EXPECT_TRUE(empty);
