@@ -5,8 +5,10 @@
 set -eu
 build=${1:?usage: tools/check_weak_symbols.sh BUILD_DIR}
 found=0
-for name in avx2 avx512 avx512_bf16 amx_bf16; do
-  object=$(find "$build" -path "*sluice_kernels.dir/isa/$name.cpp.o" | head -n 1)
+for name in sluice_kernels.dir/isa/avx2 sluice_kernels.dir/isa/avx512 \
+    sluice_kernels.dir/isa/avx512_bf16 sluice_kernels.dir/isa/amx_bf16 \
+    sluice_model.dir/blocks/primitives_avx2 sluice_model.dir/blocks/primitives_avx512; do
+  object=$(find "$build" -path "*$name.cpp.o" | head -n 1)
   [ -n "$object" ] || continue
   found=$((found + 1))
   # V and W: weak, defined. u: unique, which behaves alike.
@@ -19,7 +21,7 @@ for name in avx2 avx512 avx512_bf16 amx_bf16; do
 done
 if [ "$found" -eq 0 ]; then
   case $(uname -m) in
-    x86_64) echo "no object files of src/kernels/isa under $build: build sluice_kernels" >&2; exit 1 ;;
+    x86_64) echo "no object files of src/kernels/isa under $build: build sluice_kernels and sluice_model" >&2; exit 1 ;;
   esac
 fi
 echo "no weak symbols in $found instruction-set object files"
