@@ -5,6 +5,9 @@
 #include <sluice/backend.hpp>
 
 #include "backends/cpu/cpu_backend.hpp"
+#ifdef SLUICE_HAS_CUDA
+#include "backends/cuda/cuda_backend.hpp"
+#endif
 #include "backends/reference/reference_backend.hpp"
 #include "base/fail.hpp"
 #include "base/nearest_name.hpp"
@@ -14,7 +17,10 @@ namespace sluice {
 // Fastest first, reference last: choose_backend takes the first that is usable. Explicit, because a
 // static library drops registration by static constructors.
 std::span<const Backend* const> backends() {
-  static const std::array<const Backend*, 2> list{
+  static const std::array list{
+#ifdef SLUICE_HAS_CUDA
+      &cuda_backend(),
+#endif
       &cpu_backend(),
       &reference_backend(),
   };

@@ -1,0 +1,245 @@
+#include "backends/cuda/cuda_experts.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "backends/cuda/error.hpp"
+#include "base/fail.hpp"
+
+namespace sluice::cuda {
+namespace {
+
+// More tokens go through in pieces of this many: it bounds the workspace, and at this size the
+// weights that are read again cost a few percent at most.
+constexpr std::int64_t kChunkTokens = 16384;
+
+template <typename View>
+View token_rows(const View& tensor, std::int64_t first, std::int64_t count) {
+  if (tensor.empty()) return tensor;
+  View rows = tensor;
+  const std::int64_t columns = tensor.shape[1];
+  rows.shape = Shape{count, columns};
+  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(rows.data)>>,
+                                  const std::byte, std::byte>;
+  rows.data = static_cast<Byte*>(tensor.data) + first * columns * bits(tensor.dtype) / 8;
+  return rows;
+}
+
+void check_aligned(const char* name, const void* data) {
+  if (reinterpret_cast<std::uintptr_t>(data) % 16 == 0) return;
+  fail(ErrorKind::user,
+       "{} is at {}, which is not a multiple of 16; backend cuda reads 16 bytes "
+       "at a time: give a buffer aligned to 16",
+       name, data);
+}
+
+}  // namespace
+
+struct CudaExperts::Call {
+  Plan plan;
+  Staging staging;
+  Ffn ffn;
+  float* gate = nullptr;
+};
+
+CudaExperts::CudaExperts(const MoeSpec& spec, const MoeWeights& weights, int device)
+    : spec_(spec), device_(device), bank_(spec, weights, device) {}
+
+bool CudaExperts::plain() const {
+  const ExpertSpec& experts = spec_.experts;
+  return experts.activation == Activation::swiglu && experts.swiglu_alpha == 1.0 &&
+         experts.swiglu_beta == 0.0 && std::isinf(experts.swiglu_limit) && bank_.bias1 == nullptr;
+}
+
+FfnChoice CudaExperts::choice(std::int64_t tokens) const {
+  return choose_ffn(
+      {tokens, spec_.router.top_k, spec_.router.num_experts, bank_.routed.columns2(), plain()});
+}
+
+CudaExperts::Call CudaExperts::prepare(std::int64_t tokens, Workspace& workspace) const {
+  const std::int64_t top_k = spec_.router.top_k;
+  const std::int64_t slots = tokens * top_k;
+  const std::int64_t hidden = spec_.experts.hidden_size;
+  const bool dense = tokens <= kDenseTokens;
+  const bool has_shared = bank_.shared.width > 0;
+  const FfnChoice chosen = choice(tokens);
+  const std::int64_t segment_groups = max_groups(chosen.tile);
+
+  // Each expert that is hit rounds its rows up to a group.
+  const std::int64_t hit_most = std::min(bank_.local_experts, slots);
+  const std::int64_t token_groups = ceil_div(tokens, kGroupRows);
+  const std::int64_t groups = dense ? hit_most : (slots + (kGroupRows - 1) * hit_most) / kGroupRows;
+  // As many as the shortest segments make, so that the size grows with the tokens whatever is
+  // chosen.
+  const std::int64_t segments =
+      dense ? hit_most : groups / max_groups(FfnTile::rows64_tokens32) + hit_most;
+  const std::int64_t shared_groups = has_shared ? token_groups : 0;
+  const std::int64_t shared_segments = ceil_div(shared_groups, segment_groups);
+  const std::int64_t ready =
+      segments + ceil_div(shared_groups, max_groups(FfnTile::rows64_tokens32));
+  const std::int64_t x_groups = (dense ? 1 : groups) + shared_groups;
+
+  Call call;
+  Plan& plan = call.plan;
+  plan.tokens = static_cast<int>(tokens);
+  plan.top_k = static_cast<int>(top_k);
+  plan.local_experts = static_cast<int>(bank_.local_experts);
+  plan.segment_groups = static_cast<int>(segment_groups);
+  plan.sort_blocks = static_cast<int>(ceil_div(tokens, kSortTokens));
+  plan.ready_count = static_cast<int>(ready);
+  plan.slot_local = workspace.take<std::int32_t>(slots).data();
+  plan.slot_weight = workspace.take<float>(slots).data();
+  plan.slot_row = workspace.take<std::int32_t>(slots).data();
+  plan.block_base = workspace.take<std::int32_t>(bank_.local_experts * plan.sort_blocks).data();
+  plan.expert_row = workspace.take<std::int32_t>(bank_.local_experts).data();
+  plan.segments = workspace.take<Segment>(segments).data();
+  plan.segment_count = workspace.take<std::int32_t>(1).data();
+  plan.next_tile = workspace.take<std::int32_t>(1).data();
+  plan.ready = workspace.take<std::int32_t>(plan.ready_count).data();
+  call.gate = workspace.take<float>(bank_.shared_gate != nullptr ? tokens : 0).data();
+
+  Staging& staging = call.staging;
+  staging.hidden = static_cast<int>(hidden);
+  staging.column_blocks = static_cast<int>(bank_.routed.columns1());
+  staging.groups = x_groups;
+  staging.shared_group = static_cast<int>(dense ? 1 : groups);
+  staging.has_shared = has_shared;
+  staging.weight_on_input = spec_.router.apply_router_weight_on_input;
+  staging.shared_gate = bank_.shared_gate;
+  staging.gate_out = call.gate;
+  staging.x = workspace.take<std::uint8_t>(x_groups * bank_.routed.columns1() * kGroupBytes).data();
+
+  Ffn& ffn = call.ffn;
+  const auto block_of = [](const BlockShape& shape, const std::uint8_t* weights1,
+                           const std::uint8_t* weights2) {
+    FfnBlocks blocks;
+    blocks.weights1 = weights1;
+    blocks.weights2 = weights2;
+    blocks.tiles1 = static_cast<int>(shape.rows1() / kTileRows);
+    blocks.columns1 = static_cast<int>(shape.columns1());
+    blocks.columns2 = static_cast<int>(shape.columns2());
+    return blocks;
+  };
+  const ExpertSpec& experts = spec_.experts;
+  ffn.routed = block_of(bank_.routed, bank_.weights1, bank_.weights2);
+  ffn.routed.bias1 = bank_.bias1;
+  ffn.routed.h_groups = groups;
+  ffn.routed.h =
+      workspace.take<std::uint8_t>(groups * bank_.routed.columns2() * kGroupBytes).data();
+  ffn.routed.activation = {experts.activation, static_cast<float>(experts.swiglu_alpha),
+                           static_cast<float>(experts.swiglu_beta),
+                           static_cast<float>(experts.swiglu_limit),
+                           std::isfinite(experts.swiglu_limit)};
+  if (has_shared) {
+    ffn.shared = block_of(bank_.shared, bank_.shared1, bank_.shared2);
+    ffn.shared.h_groups = shared_groups;
+    ffn.shared.h_group0 = static_cast<int>(groups);
+    ffn.shared.h =
+        workspace.take<std::uint8_t>(shared_groups * bank_.shared.columns2() * kGroupBytes).data();
+    ffn.shared.activation.kind = experts.activation;  // no alpha, beta and limit
+    ffn.shared_segments = static_cast<int>(shared_segments);
+    ffn.shared_groups = static_cast<int>(shared_groups);
+    ffn.shared_x_group = staging.shared_group;
+  }
+  ffn.tiles2 = static_cast<int>(bank_.routed.rows2() / kTileRows);
+  ffn.split = chosen.split;
+  ffn.gated = bank_.routed.gated;
+  ffn.x = staging.x;
+  ffn.x_groups = x_groups;
+  ffn.y_rows = (groups + shared_groups) * kGroupRows;
+  ffn.y = workspace.take<float>(ffn.split * ffn.y_rows * hidden).data();
+  ffn.hidden = static_cast<int>(hidden);
+  ffn.tile = chosen.tile;
+  ffn.plain = plain();
+  ffn.plan = plan;
+  return call;
+}
+
+std::size_t CudaExperts::workspace_bytes(std::int64_t tokens) const {
+  // Few tokens are cut into more partial sums than many: the largest of the two ways counts, so
+  // that the size is monotone.
+  const auto bytes = [&](std::int64_t count) {
+    Workspace counted;
+    prepare(count, counted);
+    return counted.used();
+  };
+  if (tokens == 0) return 0;
+  const std::int64_t chunk = std::min(tokens, kChunkTokens);
+  return std::max(bytes(chunk), bytes(std::min<std::int64_t>(chunk, kDenseTokens)));
+}
+
+void CudaExperts::forward(const ForwardInput& input, const ForwardOutput& output,
+                          std::span<std::byte> workspace, void* stream) const {
+  const std::int64_t tokens = input.hidden_states.shape[0];
+  if (tokens == 0) return;
+  check_aligned("hidden_states", input.hidden_states.data);
+  check_aligned("output", output.output.data);
+  if (workspace.size() < workspace_bytes(tokens)) {
+    fail(ErrorKind::user, "the workspace has {} bytes; {} tokens need {} (workspace_bytes)",
+         workspace.size(), tokens, workspace_bytes(tokens));
+  }
+  const DeviceScope scope(device_);
+  for (std::int64_t first = 0; first < tokens; first += kChunkTokens) {
+    const std::int64_t count = std::min(kChunkTokens, tokens - first);
+    const auto in = [&](const TensorView& tensor) { return token_rows(tensor, first, count); };
+    const auto out = [&](const MutableTensorView& tensor) {
+      return token_rows(tensor, first, count);
+    };
+    forward_chunk({in(input.hidden_states), in(input.router_logits), in(input.topk_ids),
+                   in(input.topk_weights)},
+                  {out(output.output), out(output.topk_ids), out(output.topk_weights)},
+                  workspace.data(), static_cast<cudaStream_t>(stream));
+  }
+}
+
+void CudaExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& output,
+                                std::byte* memory, cudaStream_t stream) const {
+  const std::int64_t tokens = input.hidden_states.shape[0];
+  Workspace workspace(memory);
+  Call call = prepare(tokens, workspace);
+
+  Routing routing;
+  routing.router = spec_.router;
+  routing.tokens = static_cast<int>(tokens);
+  routing.logits = input.router_logits.data;
+  routing.logits_dtype = input.router_logits.dtype;
+  routing.router_bias = bank_.router_bias;
+  routing.correction_bias = bank_.correction_bias;
+  routing.given_ids = input.topk_ids.data;
+  routing.given_ids_dtype = input.topk_ids.dtype;
+  routing.given_weights = input.topk_weights.data;
+  routing.given_weights_dtype = input.topk_weights.dtype;
+  routing.local_expert = bank_.local_expert;
+  routing.ids_out = static_cast<std::int32_t*>(output.topk_ids.data);
+  routing.weights_out = static_cast<float*>(output.topk_weights.data);
+  call.staging.hidden_states = input.hidden_states.data;
+  call.staging.dtype = input.hidden_states.dtype;
+  if (tokens <= kDenseTokens) {
+    prepare_dense(routing, call.plan, call.staging, stream);
+  } else {
+    route(routing, call.plan, stream);
+    make_plan(call.plan, stream);
+    stage(call.plan, call.staging, stream);
+  }
+  run_ffn(call.ffn, stream);
+
+  Combine last;
+  last.y = call.ffn.y;
+  last.y_rows = call.ffn.y_rows;
+  last.split = call.ffn.split;
+  last.hidden = call.ffn.hidden;
+  last.down_bias = bank_.down_bias;
+  last.weight_on_input = spec_.router.apply_router_weight_on_input;
+  if (spec_.router.apply_routed_scale_to_output) {
+    last.output_factor = static_cast<float>(spec_.router.routed_scaling_factor);
+  }
+  last.has_shared = bank_.shared.width > 0;
+  last.shared_row = call.ffn.shared.h_group0 * kGroupRows;
+  last.gate = call.gate;
+  last.output = output.output.data;
+  last.dtype = output.output.dtype;
+  last.plan = call.plan;
+  combine(last, stream);
+}
+
+}  // namespace sluice::cuda

@@ -1,0 +1,37 @@
+// Experts on a GPU: a fixed sequence of launches on the caller's stream.
+#pragma once
+
+#include <sluice/backend.hpp>
+
+#include "backends/cuda/params.hpp"
+#include "backends/cuda/tile_choice.hpp"
+#include "backends/cuda/weight_bank.hpp"
+#include "base/workspace.hpp"
+
+namespace sluice::cuda {
+
+class CudaExperts final : public Experts {
+ public:
+  CudaExperts(const MoeSpec& spec, const MoeWeights& weights, int device);
+
+  std::size_t workspace_bytes(std::int64_t tokens) const override;
+  void forward(const ForwardInput& input, const ForwardOutput& output,
+               std::span<std::byte> workspace, void* stream) const override;
+  std::size_t weight_bytes() const override { return bank_.bytes(); }
+
+ private:
+  struct Call;
+  // Everything that the launches of one chunk of tokens need, cut from `workspace`.
+  Call prepare(std::int64_t tokens, Workspace& workspace) const;
+  void forward_chunk(const ForwardInput& input, const ForwardOutput& output, std::byte* memory,
+                     cudaStream_t stream) const;
+  FfnChoice choice(std::int64_t tokens) const;
+  // SwiGLU as most models have it: the kernel with wide tiles.
+  bool plain() const;
+
+  MoeSpec spec_;
+  int device_;
+  WeightBank bank_;
+};
+
+}  // namespace sluice::cuda

@@ -1,0 +1,15 @@
+// Every CUDA call is checked: check(cudaMalloc(…), "cudaMalloc of 12 bytes").
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <string_view>
+
+namespace sluice::cuda {
+
+// Throws Error(device) naming what was tried, CUDA's own name for what went wrong, and what helps.
+void check(cudaError_t result, std::string_view what);
+// The error of the launch just made, if any.
+void check_launch(std::string_view kernel);
+
+}  // namespace sluice::cuda

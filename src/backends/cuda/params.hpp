@@ -1,0 +1,163 @@
+// What the host hands to the kernels. Plain structs, passed by value; pointers are device memory.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include <sluice/dtype.hpp>
+#include <sluice/spec.hpp>
+
+#include "backends/cuda/layout.hpp"
+#include "backends/cuda/tile_choice.hpp"
+
+namespace sluice::cuda {
+
+// Up to here the tokens of a call are one group: every expert that is hit computes all of them, so
+// that tokens need not be sorted before GEMM 1.
+inline constexpr int kDenseTokens = 8;
+// Tokens of one block of the counting sort.
+inline constexpr int kSortTokens = 32;
+inline constexpr int kMaxTopK = 32;
+inline constexpr int kMaxExperts = 1024;
+
+struct Routing {
+  RouterSpec router;
+  int tokens = 0;
+  const void* logits = nullptr;  // [tokens, E]; null: routing is given
+  DType logits_dtype = DType::f32;
+  const float* router_bias = nullptr;      // [E] or null
+  const float* correction_bias = nullptr;  // [E] or null
+  const void* given_ids = nullptr;         // [tokens, K]
+  DType given_ids_dtype = DType::i32;
+  const void* given_weights = nullptr;  // [tokens, K]
+  DType given_weights_dtype = DType::f32;
+  const std::int32_t* local_expert = nullptr;  // [E] global -> local or -1
+  std::int32_t* ids_out = nullptr;             // [tokens, K] or null: for the caller
+  float* weights_out = nullptr;                // [tokens, K] or null
+};
+
+// Consecutive rows of one expert that one pass over its weights serves.
+struct Segment {
+  std::int32_t expert;   // local; -1: the shared block
+  std::int32_t x_group;  // of the staged tokens
+  std::int32_t group;    // of h and y
+  std::int32_t groups;   // of 8 rows
+};
+
+// The plan: written by the plan kernels, read by all that follow.
+struct Plan {
+  int tokens = 0;
+  int top_k = 0;
+  int local_experts = 0;
+  int segment_groups = 0;              // longest segment, in groups
+  int sort_blocks = 0;                 // of kSortTokens tokens
+  std::int32_t* slot_local = nullptr;  // [tokens, K] local expert or -1
+  float* slot_weight = nullptr;        // [tokens, K]
+  std::int32_t* slot_row = nullptr;    // [tokens, K] row of y, or -1
+  std::int32_t* block_base = nullptr;  // [local experts, sort_blocks] slots, then their first rank
+  std::int32_t* expert_row = nullptr;  // [local experts] first row
+  Segment* segments = nullptr;         // longest first
+  std::int32_t* segment_count = nullptr;  // [1]
+  std::int32_t* next_tile = nullptr;      // [1] claimed by the FFN's CTAs
+  std::int32_t* ready = nullptr;          // [shared segments + segments] GEMM 1 tiles done
+  int ready_count = 0;                    // of `ready`, at most
+};
+
+struct Staging {
+  const void* hidden_states = nullptr;  // [tokens, H]
+  DType dtype = DType::bf16;
+  int hidden = 0;
+  int column_blocks = 0;
+  std::int64_t groups = 0;  // of `x`, the shared block's included
+  int shared_group = 0;     // first group of the shared block's tokens
+  bool has_shared = false;
+  bool weight_on_input = false;        // K = 1: rows of routed experts are weight * x
+  const float* shared_gate = nullptr;  // [H] or null
+  float* gate_out = nullptr;           // [tokens] sigmoid(shared_gate . x)
+  std::uint8_t* x = nullptr;           // tokens layout
+};
+
+struct ActivationParams {
+  Activation kind = Activation::swiglu;
+  float alpha = 1.0f;
+  float beta = 0.0f;
+  float limit = 0.0f;
+  bool limited = false;
+};
+
+// Feed-forward blocks of one shape: all routed experts, or the shared block.
+struct FfnBlocks {
+  const std::uint8_t* weights1 = nullptr;  // [experts] tiles of [rows1, columns1]
+  const std::uint8_t* weights2 = nullptr;  // [experts] tiles of [rows2, columns2]
+  const float* bias1 = nullptr;            // [experts, 2, units] gate, up; or null
+  int tiles1 = 0;                          // row tiles of 64
+  int columns1 = 0;                        // column blocks
+  int columns2 = 0;
+  std::uint8_t* h = nullptr;  // tokens layout, [columns2][h_groups]
+  std::int64_t h_groups = 0;
+  int h_group0 = 0;  // group of y that is h's group 0
+  ActivationParams activation;
+};
+
+struct Ffn {
+  FfnBlocks routed;
+  FfnBlocks shared;         // tiles1 = 0 without shared experts
+  int shared_segments = 0;  // they stand before the routed ones
+  int shared_groups = 0;    // groups of tokens
+  int shared_x_group = 0;
+  int tiles2 = 0;  // row tiles of 64 of GEMM 2
+  int split = 1;   // GEMM 2's columns are cut into so many partial sums
+  bool gated = true;
+  const std::uint8_t* x = nullptr;
+  std::int64_t x_groups = 0;
+  float* y = nullptr;  // [split, y_rows, H] f32
+  std::int64_t y_rows = 0;
+  int hidden = 0;
+  FfnTile tile = FfnTile::rows64_tokens32;
+  bool plain = true;  // SwiGLU without biases, alpha, beta and limit
+  Plan plan;
+};
+
+struct Combine {
+  const float* y = nullptr;  // [split, y_rows, H]
+  std::int64_t y_rows = 0;
+  int split = 1;
+  int hidden = 0;
+  const float* down_bias = nullptr;  // [local experts, H] or null
+  bool weight_on_input = false;
+  float output_factor = 1.0f;
+  bool has_shared = false;
+  std::int64_t shared_row = 0;  // row of y of token 0's shared output
+  const float* gate = nullptr;  // [tokens] or null
+  void* output = nullptr;       // [tokens, H]
+  DType dtype = DType::bf16;
+  Plan plan;
+};
+
+// One launch each, in the order of the stream. Any number of tokens: route, make_plan, stage …
+void route(const Routing& routing, const Plan& plan, cudaStream_t stream);
+void make_plan(const Plan& plan, cudaStream_t stream);
+void stage(const Plan& plan, const Staging& staging, cudaStream_t stream);
+// … or at most kDenseTokens: all three at once.
+void prepare_dense(const Routing& routing, const Plan& plan, const Staging& staging,
+                   cudaStream_t stream);
+void run_ffn(const Ffn& ffn, cudaStream_t stream);
+void combine(const Combine& args, cudaStream_t stream);
+
+// Rows of a bf16 matrix in device memory -> tiles. What no row reaches stays as it is: clear the
+// tiles first.
+struct PackRows {
+  const void* source = nullptr;
+  std::int64_t source_row = 0;   // first row taken
+  std::int64_t source_step = 1;  // 2: every other row
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  bool interleaved = false;  // rows are units of a gated block: packed row gate_row(r) + offset
+  std::int64_t offset = 0;
+  std::uint8_t* tiles = nullptr;
+  std::int64_t column_blocks = 0;
+};
+void pack_rows(const PackRows& job, cudaStream_t stream);
+
+}  // namespace sluice::cuda
