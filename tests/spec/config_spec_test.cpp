@@ -93,7 +93,7 @@ TEST(SpecFromConfig, KimiK2IsDeepSeekV3WithItsOwnNumbers) {
 TEST(SpecFromConfig, FormatsComeFromQuantisationOrDtype) {
   const auto experts = [](const json& config) { return spec_from_config(config.dump()).experts; };
   EXPECT_EQ(experts(config("deepseek_v3")).weight_format, WeightFormat::fp8_e4m3_block128);
-  EXPECT_EQ(experts(config("deepseek_v3")).activation_format, ActivationFormat::fp8_e4m3);
+  EXPECT_EQ(experts(config("deepseek_v3")).activation_format, ActivationFormat::bf16);
   EXPECT_EQ(experts(config("gpt_oss_20b")).weight_format, WeightFormat::mxfp4);
   EXPECT_EQ(experts(config("gpt_oss_20b")).activation_format, ActivationFormat::bf16);
   json trinity = config("trinity_mini");

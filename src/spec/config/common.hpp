@@ -33,7 +33,7 @@ inline constexpr double kV3Eps = 1e-20;
 void set_v3(RouterSpec& router, bool norm_topk_prob, std::int64_t n_group, std::int64_t topk_group,
             double routed_scaling_factor);
 
-// weight_format and activation_format from quantization_config, or else from the model's dtype.
+// weight_format from quantization_config, or else from the model's dtype, as is activation_format.
 // Refuses schemes that no WeightFormat says.
 void read_formats(const ConfigReader& config, ExpertSpec& experts);
 

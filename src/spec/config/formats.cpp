@@ -15,10 +15,10 @@ void read_fp8(const ConfigReader& config, ExpertSpec& experts) {
     config.refuse(block, "[128, 128]");
   }
   experts.weight_format = sizes ? WeightFormat::fp8_e4m3_block128 : WeightFormat::fp8_e4m3_tensor;
-  const ConfigKey scheme = "quantization_config.activation_scheme";
-  const std::string activations = config.find_text(scheme).value_or("dynamic");
-  if (activations != "dynamic") config.refuse(scheme, "dynamic");
-  experts.activation_format = ActivationFormat::fp8_e4m3;
+  // dynamic: an engine may quantise activations on the fly, with scales of its own making; nothing
+  // in the checkpoint depends on it, and DeepSeek's own code multiplies in bf16 unless told to.
+  // static has scales in the checkpoint, which are no part of a spec.
+  config.require_text("quantization_config.activation_scheme", "dynamic");
 }
 
 void read_dtype(const ConfigReader& config, ExpertSpec& experts) {
