@@ -6,6 +6,7 @@
 
 namespace sluice::tokenizer {
 
-std::string nfc(std::string_view text);  // valid UTF-8
+// `text` is valid UTF-8; throws Error(user) if it is not.
+std::string nfc(std::string_view text);
 
 }  // namespace sluice::tokenizer
