@@ -2,6 +2,7 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <sluice/audit.hpp>
@@ -94,7 +95,11 @@ std::vector<EvalRun> load_runs(const Options& options) {
 
 std::string records_path(const Options& options) {
   if (!options.records.empty()) return options.records;
-  const bool beside = !options.json.empty() && options.json != "-";
+  // Not beside standard output, nor beside /dev/null.
+  std::error_code none;
+  const auto json = std::filesystem::status(options.json, none);
+  const bool beside = !options.json.empty() && options.json != "-" &&
+                      (!std::filesystem::exists(json) || std::filesystem::is_regular_file(json));
   return beside ? options.json + ".records.jsonl" : "sluice-eval.records.jsonl";
 }
 

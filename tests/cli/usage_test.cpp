@@ -1,3 +1,5 @@
+#include <filesystem>
+
 #include "cli/sluice_program.hpp"
 
 namespace sluice {
@@ -40,6 +42,39 @@ TEST(Usage, MistakesAreOneLineAndExitTwo) {
   expect_refusal("run --model x --threads -1 hi", "\"-1\" given; a whole number of at least 0");
   expect_refusal("run --model '" SLUICE_SOURCE_DIR "/demo/trinity-tiny' --threads 100000 hi",
                  "4096");
+}
+
+// Nothing else that these commands name exists, and yet it is the output path that they refuse.
+TEST(Usage, OutputPathsAreTriedBeforeAnyWork) {
+  const test::ScratchDirectory scratch;
+  const std::string inputs = " --spec /nonexistent --weights /nonexistent --input /nonexistent";
+  const std::string problems = "eval gsm8k --model /nonexistent --data /nonexistent";
+  const std::vector<std::string> commands{"logits --model /nonexistent --ids /nonexistent --out",
+                                          "layer" + inputs + " --out",
+                                          "layer" + inputs + " --out /dev/null --json",
+                                          problems + " --json",
+                                          problems + " --records",
+                                          "inspect /nonexistent --json",
+                                          "bench moe --shape x --json",
+                                          "audit --backend x --json",
+                                          "audit --backend x --html"};
+  for (const std::string& command : commands) {
+    expect_refusal(command + " /nonexistent/there", "cannot write /nonexistent/there: No such");
+    expect_refusal(command + " '" + scratch.file("") + "'", "Is a directory");
+  }
+  expect_refusal("audit --backend x --replay /dev/null/there", "cannot write /dev/null");
+  EXPECT_TRUE(std::filesystem::is_empty(scratch.file("")));
+  expect_refusal(problems + " --json x.json --records x.json", "both name x.json");
+}
+
+TEST(Usage, ComplaintsAboutASpecNameItsFileAndLine) {
+  const test::ScratchDirectory scratch;
+  const std::string spec = scratch.write("mine.json", "{\"router\": {\n  \"top_k\": }}");
+  for (const std::string command : {"inspect --spec '", "audit --spec '",
+                                    "layer --weights x --input x --out /dev/null --spec '"}) {
+    expect_refusal(command + spec + "'", "mine.json: the spec is not JSON: ");
+    expect_refusal(command + spec + "'", "line 2, column 12");
+  }
 }
 
 TEST(Usage, TheWordAfterAStopTextIsThePrompt) {
