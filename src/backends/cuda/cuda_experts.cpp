@@ -96,7 +96,8 @@ CudaExperts::Call CudaExperts::prepare(std::int64_t tokens, Workspace& workspace
   plan.segment_count = workspace.take<std::int32_t>(1).data();
   plan.next_tile = workspace.take<std::int32_t>(1).data();
   plan.ready = workspace.take<std::int32_t>(plan.ready_count).data();
-  call.gate = workspace.take<float>(bank_.shared_gate != nullptr ? tokens : 0).data();
+  const auto gate = workspace.take<float>(bank_.shared_gate != nullptr ? tokens : 0);
+  call.gate = gate.empty() ? nullptr : gate.data();
 
   Staging& staging = call.staging;
   staging.hidden = static_cast<int>(hidden);

@@ -1,0 +1,102 @@
+// What becomes of a tile's sums: h after GEMM 1, y after GEMM 2.
+#pragma once
+
+#include "backends/cuda/activation.cuh"
+#include "backends/cuda/device_elements.cuh"
+#include "backends/cuda/ffn_schedule.cuh"
+#include "backends/cuda/ptx.cuh"
+
+namespace sluice::cuda {
+
+// SwiGLU without biases, alpha, beta and limit.
+struct PlainSwiglu {
+  static constexpr bool kGated = true;
+  __device__ PlainSwiglu(const FfnBlocks&, const Segment&, int) {}
+  __device__ float operator()(float gate, float up) const { return times_sigmoid(gate, gate) * up; }
+};
+
+// Any activation, for one unit: its biases are read once.
+template <bool kGatedOf>
+struct AnyActivation {
+  static constexpr bool kGated = kGatedOf;
+  const ActivationParams& how;
+  float gate_bias = 0.0f;
+  float up_bias = 0.0f;
+
+  __device__ AnyActivation(const FfnBlocks& blocks, const Segment& segment, int unit)
+      : how(blocks.activation) {
+    if (blocks.bias1 == nullptr) return;
+    const std::int64_t units = blocks.columns2 * kBlockColumns;
+    gate_bias = blocks.bias1[segment.expert * 2 * units + unit];
+    up_bias = blocks.bias1[(segment.expert * 2 + 1) * units + unit];
+  }
+  __device__ float operator()(float gate, float up) const {
+    return activate(how, gate + gate_bias, up + up_bias);
+  }
+};
+
+// Eight units of a token are one chunk of h. `chunk` counts them over the block's width.
+__device__ inline void store_h(const FfnBlocks& blocks, std::int64_t group, int chunk,
+                               float even_token, float odd_token) {
+  const int lane = threadIdx.x % 32;
+  // The lane held two tokens of unit lane / 4; now it holds two units of token lane / 4.
+  const std::uint32_t units = transpose(pack_bf16(even_token, odd_token));
+  std::uint8_t* to = blocks.h + (chunk / 8 * blocks.h_groups + group) * kGroupBytes +
+                     chunk_offset(lane / 4, chunk % 8) + lane % 4 * 4;
+  *reinterpret_cast<std::uint32_t*>(to) = units;
+}
+
+// `warp`: of the tile's 16-row groups.
+template <typename Act, int kTokens>
+__device__ void finish_gemm1(const Tile& tile, const FfnBlocks& blocks, int warp,
+                             const float (&sums)[kTokens / 2]) {
+  const int rows16 = tile.row_tile * 4 + warp;
+  const int in_eight = threadIdx.x % 32 / 4;
+  const std::int64_t group = tile.segment.group - blocks.h_group0;
+  if constexpr (Act::kGated) {
+    const Act act(blocks, tile.segment, rows16 * 8 + in_eight);
+#pragma unroll
+    for (int j = 0; j < kTokens / 8; ++j) {
+      if (j >= tile.segment.groups) break;
+      store_h(blocks, group + j, rows16, act(sums[4 * j], sums[4 * j + 2]),
+              act(sums[4 * j + 1], sums[4 * j + 3]));
+    }
+  } else {
+    const Act low(blocks, tile.segment, rows16 * 16 + in_eight);
+    const Act high(blocks, tile.segment, rows16 * 16 + 8 + in_eight);
+#pragma unroll
+    for (int j = 0; j < kTokens / 8; ++j) {
+      if (j >= tile.segment.groups) break;
+      store_h(blocks, group + j, rows16 * 2, low(sums[4 * j], 0.0f), low(sums[4 * j + 1], 0.0f));
+      store_h(blocks, group + j, rows16 * 2 + 1, high(sums[4 * j + 2], 0.0f),
+              high(sums[4 * j + 3], 0.0f));
+    }
+  }
+}
+
+template <int kTokens>
+__device__ void finish_gemm2(const Ffn& ffn, const Tile& tile, int warp,
+                             const float (&sums)[kTokens / 2]) {
+  const int lane = threadIdx.x % 32;
+  const int column = (tile.row_tile * 4 + warp) * 16 + lane / 4;  // of the output
+  const std::int64_t row = tile.part * ffn.y_rows + tile.segment.group * kGroupRows + lane % 4 * 2;
+  float* to = ffn.y + row * ffn.hidden + column;
+  // Columns of y are a multiple of 8: each half of the 16 rows is inside or outside as a whole.
+  const bool low = column < ffn.hidden;
+  const bool high = column + 8 < ffn.hidden;
+#pragma unroll
+  for (int j = 0; j < kTokens / 8; ++j) {
+    if (j >= tile.segment.groups) break;
+    if (low) {
+      to[0] = sums[4 * j];
+      to[ffn.hidden] = sums[4 * j + 1];
+    }
+    if (high) {
+      to[8] = sums[4 * j + 2];
+      to[ffn.hidden + 8] = sums[4 * j + 3];
+    }
+    to += 8 * ffn.hidden;
+  }
+}
+
+}  // namespace sluice::cuda

@@ -1,0 +1,135 @@
+// The ring of stages between those who copy and those who multiply, and the queue of tiles that
+// tells all of them what the stages hold. Neither drains between tiles, experts or GEMMs.
+#pragma once
+
+#include "backends/cuda/ffn_schedule.cuh"
+#include "backends/cuda/ptx.cuh"
+
+namespace sluice::cuda {
+
+// kWarpGroups x 64 rows of weights times at most kMaxTokens tokens, one column block per stage.
+template <int kWarpGroupsOf, int kMaxTokensOf, int kStagesOf>
+struct FfnShape {
+  static constexpr int kWarpGroups = kWarpGroupsOf;
+  static constexpr int kMaxTokens = kMaxTokensOf;
+  static constexpr int kStages = kStagesOf;
+  static constexpr int kThreads = 128 * (1 + kWarpGroups);
+  static constexpr int kWeightBytes = kWarpGroups * static_cast<int>(kTileBytes);
+  static constexpr int kTokenBytes = kMaxTokens / 8 * static_cast<int>(kGroupBytes);
+  static constexpr int kStageBytes = kWeightBytes + kTokenBytes;
+};
+
+inline constexpr int kQueue = 4;
+
+template <typename Shape>
+struct FfnShared {
+  alignas(1024) std::uint8_t stages[Shape::kStages][Shape::kStageBytes];
+  Barrier full[Shape::kStages];   // weights and tokens are there
+  Barrier empty[Shape::kStages];  // every warp that multiplies is through
+  Barrier told[kQueue];           // the tile is written
+  Barrier heard[kQueue];          // everybody has read it
+  Tile tiles[kQueue];
+
+  __device__ void init() {
+    for (int i = 0; i < Shape::kStages; ++i) {
+      barrier_init(full[i], 2);
+      barrier_init(empty[i], 4 * Shape::kWarpGroups);
+    }
+    for (int i = 0; i < kQueue; ++i) {
+      barrier_init(told[i], 1);
+      barrier_init(heard[i], 1 + 128 * Shape::kWarpGroups);
+    }
+    barrier_init_fence();
+  }
+  __device__ std::uint8_t* weights(int stage) { return stages[stage]; }
+  __device__ std::uint8_t* tokens(int stage) { return stages[stage] + Shape::kWeightBytes; }
+};
+
+// A place in a ring of kCount, and how often it was passed, modulo two.
+template <int kCount>
+struct Cursor {
+  int place = 0;
+  std::uint32_t round = 0;
+
+  __device__ void advance() {
+    if (++place == kCount) {
+      place = 0;
+      round ^= 1;
+    }
+  }
+};
+
+// Reads the queue's next tile. Every thread that is counted in `heard` calls it.
+template <typename Shape>
+__device__ Tile next_tile(FfnShared<Shape>& shared, Cursor<kQueue>& cursor) {
+  barrier_wait(shared.told[cursor.place], cursor.round);
+  const Tile tile = shared.tiles[cursor.place];
+  barrier_arrive(shared.heard[cursor.place]);
+  cursor.advance();
+  return tile;
+}
+
+// Claims tiles and copies their weights. One thread.
+template <typename Shape>
+__device__ void produce_weights(const Ffn& ffn, const Schedule<Shape::kWarpGroups>& schedule,
+                                FfnShared<Shape>& shared) {
+  Cursor<kQueue> queue;
+  Cursor<Shape::kStages> ring;
+  for (;;) {
+    const Tile tile = schedule.claim();
+    barrier_wait(shared.heard[queue.place], queue.round ^ 1);
+    shared.tiles[queue.place] = tile;
+    barrier_arrive(shared.told[queue.place]);
+    queue.advance();
+    if (tile.stage == Stage::done) return;
+    const FfnBlocks& blocks = schedule.blocks(tile.segment);
+    const bool first = tile.stage == Stage::gemm1;
+    const std::int64_t columns = first ? blocks.columns1 : blocks.columns2;
+    const std::int64_t tiles = first ? blocks.tiles1 : ffn.tiles2;
+    const std::int64_t expert = max(tile.segment.expert, 0);
+    const std::uint8_t* from = (first ? blocks.weights1 : blocks.weights2) +
+                               (expert * tiles + tile.row_tile) * columns * kTileBytes;
+    for (int block = tile.block; block < tile.block_end; ++block) {
+      barrier_wait(shared.empty[ring.place], ring.round ^ 1);
+      barrier_arrive_expecting(shared.full[ring.place], Shape::kWeightBytes);
+#pragma unroll
+      for (int g = 0; g < Shape::kWarpGroups; ++g) {
+        bulk_load(shared.weights(ring.place) + g * kTileBytes,
+                  from + (g * columns + block) * kTileBytes, kTileBytes, shared.full[ring.place]);
+      }
+      ring.advance();
+    }
+  }
+}
+
+// Copies the tokens of the tiles: x, or h once it is complete. One thread.
+template <typename Shape>
+__device__ void produce_tokens(const Ffn& ffn, const Schedule<Shape::kWarpGroups>& schedule,
+                               FfnShared<Shape>& shared) {
+  Cursor<kQueue> queue;
+  Cursor<Shape::kStages> ring;
+  for (;;) {
+    const Tile tile = next_tile(shared, queue);
+    if (tile.stage == Stage::done) return;
+    const FfnBlocks& blocks = schedule.blocks(tile.segment);
+    const std::uint8_t* from = ffn.x + tile.segment.x_group * kGroupBytes;
+    std::int64_t groups = ffn.x_groups;
+    if (tile.stage == Stage::gemm2) {
+      const int complete = schedule.tiles_of_h(tile.index);
+      while (load_acquire(ffn.plan.ready + tile.index) < complete) __nanosleep(32);
+      proxy_fence();
+      from = blocks.h + (tile.segment.group - blocks.h_group0) * kGroupBytes;
+      groups = blocks.h_groups;
+    }
+    const auto bytes = static_cast<std::uint32_t>(tile.segment.groups * kGroupBytes);
+    for (int block = tile.block; block < tile.block_end; ++block) {
+      barrier_wait(shared.empty[ring.place], ring.round ^ 1);
+      barrier_arrive_expecting(shared.full[ring.place], bytes);
+      bulk_load(shared.tokens(ring.place), from + block * groups * kGroupBytes, bytes,
+                shared.full[ring.place]);
+      ring.advance();
+    }
+  }
+}
+
+}  // namespace sluice::cuda

@@ -1,0 +1,17 @@
+#include "backends/cuda/ffn.hpp"
+#include "backends/cuda/ffn_kernel.cuh"
+
+namespace sluice::cuda {
+
+void run_plain_ffn(const Ffn& ffn, cudaStream_t stream) {
+  switch (ffn.tile) {
+    case FfnTile::rows64_tokens32:
+      return launch_ffn<FewTokens, PlainSwiglu, 8, 16, 32>(ffn, stream);
+    case FfnTile::rows128_tokens64:
+      return launch_ffn<SomeTokens, PlainSwiglu, 16, 32, 48, 64>(ffn, stream);
+    case FfnTile::rows128_tokens256:
+      return launch_ffn<ManyTokens, PlainSwiglu, 32, 64, 96, 128, 160, 192, 224, 256>(ffn, stream);
+  }
+}
+
+}  // namespace sluice::cuda

@@ -1,0 +1,92 @@
+// What the FFN kernel's CTAs work through: every tile of GEMM 1, then every tile of GEMM 2, claimed
+// in this order from one counter. A tile of GEMM 2 waits for tiles of GEMM 1 only, and those were
+// claimed before it by CTAs that run: nothing can wait for a CTA that has no place yet.
+#pragma once
+
+#include "backends/cuda/params.hpp"
+
+namespace sluice::cuda {
+
+enum class Stage : std::int32_t { gemm1, gemm2, done };
+
+struct Tile {
+  Stage stage;
+  Segment segment;
+  std::int32_t index;      // of the segment, shared ones first: its place in Plan::ready
+  std::int32_t row_tile;   // first of the weights' tiles of 64 rows
+  std::int32_t block;      // first column block
+  std::int32_t block_end;  // one past the last
+  std::int32_t part;       // which partial sum of GEMM 2
+};
+
+template <int kWarpGroups>
+class Schedule {
+ public:
+  __device__ explicit Schedule(const Ffn& ffn)
+      : ffn_(ffn),
+        shared1_(ffn.shared.tiles1 / kWarpGroups),
+        routed1_(ffn.routed.tiles1 / kWarpGroups),
+        tiles2_(ffn.tiles2 / kWarpGroups),
+        segments_(ffn.shared_segments + *ffn.plan.segment_count),
+        end1_(ffn.shared_segments * shared1_ + *ffn.plan.segment_count * routed1_),
+        end_(end1_ + segments_ * tiles2_ * ffn.split) {}
+
+  __device__ Tile claim() const { return tile(atomicAdd(ffn_.plan.next_tile, 1)); }
+
+  // Tiles of GEMM 1 that a segment's h consists of.
+  __device__ int tiles_of_h(int segment) const {
+    return segment < ffn_.shared_segments ? shared1_ : routed1_;
+  }
+
+  __device__ const FfnBlocks& blocks(const Segment& segment) const {
+    return segment.expert < 0 ? ffn_.shared : ffn_.routed;
+  }
+
+ private:
+  __device__ Tile tile(int t) const {
+    Tile tile{};
+    if (t >= end_) {
+      tile.stage = Stage::done;
+      return tile;
+    }
+    if (t < end1_) {
+      tile.stage = Stage::gemm1;
+      const int shared_tiles = ffn_.shared_segments * shared1_;
+      if (t < shared_tiles) {
+        tile.index = t / shared1_;
+        tile.row_tile = t % shared1_;
+      } else {
+        tile.index = ffn_.shared_segments + (t - shared_tiles) / routed1_;
+        tile.row_tile = (t - shared_tiles) % routed1_;
+      }
+    } else {
+      tile.stage = Stage::gemm2;
+      const int rest = (t - end1_) / ffn_.split;
+      tile.part = (t - end1_) % ffn_.split;
+      tile.index = rest / tiles2_;
+      tile.row_tile = rest % tiles2_;
+    }
+    tile.row_tile *= kWarpGroups;
+    tile.segment = segment(tile.index);
+    const FfnBlocks& of = blocks(tile.segment);
+    if (tile.stage == Stage::gemm1) {
+      tile.block_end = of.columns1;
+    } else {
+      tile.block = of.columns2 * tile.part / ffn_.split;
+      tile.block_end = of.columns2 * (tile.part + 1) / ffn_.split;
+    }
+    return tile;
+  }
+
+  __device__ Segment segment(int index) const {
+    if (index >= ffn_.shared_segments) return ffn_.plan.segments[index - ffn_.shared_segments];
+    const int first = index * ffn_.plan.segment_groups;
+    return {-1, ffn_.shared_x_group + first, ffn_.shared.h_group0 + first,
+            min(ffn_.plan.segment_groups, ffn_.shared_groups - first)};
+  }
+
+  const Ffn& ffn_;
+  int shared1_, routed1_, tiles2_, segments_, end1_, end_;
+};
+
+}  // namespace sluice::cuda

@@ -1,0 +1,99 @@
+// Instructions that C++ has no words for, one each.
+#pragma once
+
+#include <cstdint>
+
+namespace sluice::cuda {
+
+__device__ inline std::uint32_t shared_address(const void* pointer) {
+  return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
+// ---- Barriers in shared memory ---------------------------------------------------------------
+
+using Barrier = std::uint64_t;
+
+__device__ inline void barrier_init(Barrier& barrier, int arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(&barrier)),
+               "r"(arrivals)
+               : "memory");
+}
+
+// Makes initialised barriers visible to the copy engine.
+__device__ inline void barrier_init_fence() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+__device__ inline void barrier_arrive(Barrier& barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(&barrier))
+               : "memory");
+}
+
+// Arrives, and keeps the phase open until so many bytes were copied.
+__device__ inline void barrier_arrive_expecting(Barrier& barrier, std::uint32_t bytes) {
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(&barrier)),
+      "r"(bytes)
+      : "memory");
+}
+
+__device__ inline void barrier_wait(Barrier& barrier, std::uint32_t parity) {
+  asm volatile(
+      "{\n.reg .pred done;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+      "@!done bra again;\n}\n" ::"r"(shared_address(&barrier)),
+      "r"(parity)
+      : "memory");
+}
+
+// ---- Copies ----------------------------------------------------------------------------------
+
+// `bytes`, a multiple of 16, from global to shared memory; the barrier counts them.
+__device__ inline void bulk_load(void* to, const void* from, std::uint32_t bytes,
+                                 Barrier& barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
+          "r"(shared_address(to)),
+      "l"(from), "r"(bytes), "r"(shared_address(&barrier))
+      : "memory");
+}
+
+// Between ordinary accesses to memory and the copy engine's, whichever comes first.
+__device__ inline void proxy_fence() { asm volatile("fence.proxy.async;" ::: "memory"); }
+
+__device__ inline int load_acquire(const std::int32_t* from) {
+  int value;
+  asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(value) : "l"(from) : "memory");
+  return value;
+}
+
+__device__ inline void add_release(std::int32_t* to, int value) {
+  asm volatile("red.release.gpu.global.add.s32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
+}
+
+// ---- Threads ---------------------------------------------------------------------------------
+
+// A barrier for `threads` of the block's threads; 0 is __syncthreads' own.
+__device__ inline void named_barrier(int name, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(name), "r"(threads) : "memory");
+}
+
+// Registers move between warpgroups: those that only copy give theirs to those that multiply.
+template <int kRegisters>
+__device__ void shrink_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+template <int kRegisters>
+__device__ void grow_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+
+// Transposes an 8 x 8 matrix of 16-bit elements that a warp holds, two elements of a row per lane.
+__device__ inline std::uint32_t transpose(std::uint32_t pair) {
+  std::uint32_t turned;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(turned) : "r"(pair));
+  return turned;
+}
+
+}  // namespace sluice::cuda
