@@ -15,6 +15,9 @@
 #include "machine.hpp"
 #include "peer.hpp"
 #include "routing/plan.hpp"
+#ifdef SLUICE_HAVE_CUDA_BENCH
+#include "cuda/device_bench.hpp"
+#endif
 
 namespace sluice::bench {
 namespace {
@@ -30,18 +33,9 @@ std::vector<std::uint16_t> random_bf16(std::int64_t count, float spread, std::ui
   return values;
 }
 
-Spread spread_of(std::vector<double> values) {
-  if (values.empty()) return {};
-  std::sort(values.begin(), values.end());
-  const auto at = [&](double part) {
-    return values[static_cast<std::size_t>(part * static_cast<double>(values.size() - 1) + 0.5)];
-  };
-  return {at(0.25), at(0.5), at(0.75)};
-}
-
 // Samples of the rounds of one row.
 struct Samples {
-  std::vector<double> time, floor, percent, bandwidth, arithmetic, peer, ratio, hit;
+  std::vector<double> time, floor, percent, bandwidth, arithmetic, peer, ratio, hit, bytes;
 };
 
 class Bench {
@@ -101,6 +95,9 @@ class Bench {
     row.arithmetic = spread_of(samples.arithmetic);
     row.peer_milliseconds = spread_of(samples.peer);
     row.ratio = spread_of(samples.ratio);
+    row.bytes = spread_of(samples.bytes).median;
+    row.operations = operations(tokens);
+    row.workspace_bytes = experts_->workspace_bytes(tokens);
     return row;
   }
 
@@ -112,6 +109,8 @@ class Bench {
     report.variant = variant_;
     report.peer = peer_ ? peer_->name() : "";
     report.machine = machine_name();
+    report.arithmetic_source = "products in registers, this run";
+    report.weight_bytes = experts_->weight_bytes();
     return report;
   }
 
@@ -125,6 +124,12 @@ class Bench {
     fail(ErrorKind::user, "{} needs {:.1f} GB of weights{}; {:.1f} GB of memory are available",
          options_.shape.name, needed * 1e-9, options_.peer ? " (half of them for the peer)" : "",
          free * 1e-9);
+  }
+
+  double operations(std::int64_t tokens) const {
+    const Shape& shape = options_.shape;
+    return 6.0 * static_cast<double>(tokens * shape.top_k * shape.hidden) *
+           static_cast<double>(shape.intermediate);
   }
 
   // The warm-up round has no samples.
@@ -166,15 +171,14 @@ class Bench {
     }
     if (samples == nullptr) return;
     const double bytes = static_cast<double>(hit * shape.expert_bytes());
-    const double operations = 6.0 * static_cast<double>(tokens * shape.top_k * shape.hidden) *
-                              static_cast<double>(shape.intermediate);
-    const double floor = std::max(bytes / bandwidth, operations / arithmetic);
+    const double floor = std::max(bytes / bandwidth, operations(tokens) / arithmetic);
     samples->time.push_back(time * 1e3);
     samples->floor.push_back(floor * 1e3);
     samples->percent.push_back(100.0 * floor / time);
     samples->bandwidth.push_back(bandwidth);
     samples->arithmetic.push_back(arithmetic);
     samples->hit.push_back(static_cast<double>(hit));
+    samples->bytes.push_back(bytes);
     if (!peer_) return;
     samples->peer.push_back(peer_time * 1e3);
     samples->ratio.push_back(time / peer_time);
@@ -209,6 +213,11 @@ MoeBenchReport run_moe_bench(const MoeBenchOptions& options,
   for (const std::int64_t tokens : options.tokens) {
     if (tokens < 1) fail(ErrorKind::user, "tokens is {}; it must be at least 1", tokens);
   }
+#ifdef SLUICE_HAVE_CUDA_BENCH
+  if (sluice::backend(options.backend).device({}).kind == DeviceKind::cuda) {
+    return run_device_bench(options, progress);
+  }
+#endif
   Bench bench(options);
   MoeBenchReport report = bench.report();
   for (const std::int64_t tokens : options.tokens) {

@@ -14,6 +14,7 @@
 #include <sluice/backend.hpp>
 
 #include "shapes.hpp"
+#include "spread.hpp"
 
 namespace sluice::bench {
 
@@ -29,11 +30,6 @@ struct MoeBenchOptions {
   std::uint32_t seed = 1;
 };
 
-// Median and quartiles over rounds.
-struct Spread {
-  double low = 0.0, median = 0.0, high = 0.0;
-};
-
 struct MoeBenchRow {
   std::int64_t tokens = 0;
   std::int64_t experts_hit = 0;  // of the median round
@@ -46,6 +42,10 @@ struct MoeBenchRow {
   // Peer, and this backend's time over the peer's: below 1 is faster. Zeros without a peer.
   Spread peer_milliseconds;
   Spread ratio;
+  double bytes = 0.0;       // of the experts that were hit
+  double operations = 0.0;  // of their products
+  std::size_t workspace_bytes = 0;
+  std::int64_t checked_tokens = 0;  // compared with the reference before timing; GPU only
 };
 
 struct MoeBenchReport {
@@ -55,6 +55,8 @@ struct MoeBenchReport {
   std::string variant;
   std::string peer;  // empty: none
   std::string machine;
+  std::string arithmetic_source;  // what the arithmetic rate is of
+  std::size_t weight_bytes = 0;   // packed
   std::vector<MoeBenchRow> rows;
 };
 

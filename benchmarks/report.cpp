@@ -24,6 +24,8 @@ std::string to_json(const MoeBenchReport& report) {
                       {"variant", report.variant},
                       {"peer", report.peer},
                       {"machine", report.machine},
+                      {"operations_per_second_of", report.arithmetic_source},
+                      {"weight_bytes", report.weight_bytes},
                       {"rows", nlohmann::json::array()}};
   for (const MoeBenchRow& row : report.rows) {
     nlohmann::json entry{{"tokens", row.tokens},
@@ -33,7 +35,11 @@ std::string to_json(const MoeBenchReport& report) {
                          {"floor_milliseconds", json_of(row.floor_milliseconds)},
                          {"percent_of_floor", json_of(row.percent_of_floor)},
                          {"read_bytes_per_second", json_of(row.bandwidth)},
-                         {"operations_per_second", json_of(row.arithmetic)}};
+                         {"operations_per_second", json_of(row.arithmetic)},
+                         {"bytes", row.bytes},
+                         {"operations", row.operations},
+                         {"workspace_bytes", row.workspace_bytes},
+                         {"checked_tokens", row.checked_tokens}};
     if (!report.peer.empty()) {
       entry["peer_milliseconds"] = json_of(row.peer_milliseconds);
       entry["ratio_to_peer"] = json_of(row.ratio);
@@ -44,19 +50,22 @@ std::string to_json(const MoeBenchReport& report) {
 }
 
 std::string to_text(const MoeBenchReport& report) {
-  std::string text = fmt::format("{} (H {}, I {}, E {}, K {}), {} routing, {}, {} threads, {}\n",
-                                 report.shape.name, report.shape.hidden, report.shape.intermediate,
-                                 report.shape.experts, report.shape.top_k, to_string(report.draw),
-                                 report.variant, report.threads, report.machine);
-  text += fmt::format("{:>6} {:>5} {:>9} {:>9} {:>8} {:>7} {:>8}", "tokens", "hit", "ms",
-                      "floor ms", "% floor", "GB/s", "GFLOP/s");
+  std::string text = fmt::format(
+      "{} (H {}, I {}, E {}, K {}), {} routing, {}{}, {}\n", report.shape.name, report.shape.hidden,
+      report.shape.intermediate, report.shape.experts, report.shape.top_k, to_string(report.draw),
+      report.variant, report.threads > 0 ? fmt::format(", {} threads", report.threads) : "",
+      report.machine);
+  text += fmt::format("arithmetic rate: {}\n", report.arithmetic_source);
+  text += fmt::format("{:>6} {:>5} {:>9} {:>17} {:>9} {:>7} {:>7} {:>8}", "tokens", "hit", "ms",
+                      "quartiles", "floor ms", "% floor", "GB/s", "GFLOP/s");
   if (!report.peer.empty()) text += fmt::format(" {:>9}  ratio to {}", "peer ms", report.peer);
   text += "\n";
   for (const MoeBenchRow& row : report.rows) {
-    text += fmt::format("{:>6} {:>5} {:>9.3f} {:>9.3f} {:>8.0f} {:>7.1f} {:>8.0f}", row.tokens,
-                        row.experts_hit, row.milliseconds.median, row.floor_milliseconds.median,
-                        row.percent_of_floor.median, row.bandwidth.median * 1e-9,
-                        row.arithmetic.median * 1e-9);
+    text += fmt::format(
+        "{:>6} {:>5} {:>9.4f} {:>8.4f}-{:<8.4f} {:>9.4f} {:>7.1f} {:>7.1f} {:>8.0f}", row.tokens,
+        row.experts_hit, row.milliseconds.median, row.milliseconds.low, row.milliseconds.high,
+        row.floor_milliseconds.median, row.percent_of_floor.median, row.bandwidth.median * 1e-9,
+        row.arithmetic.median * 1e-9);
     if (!report.peer.empty()) {
       text += fmt::format(" {:>9.3f}  {:.2f} ({:.2f} to {:.2f})", row.peer_milliseconds.median,
                           row.ratio.median, row.ratio.low, row.ratio.high);

@@ -1,7 +1,9 @@
 #include "shapes.hpp"
 
 #include <array>
+#include <charconv>
 #include <cmath>
+#include <optional>
 #include <random>
 
 #include "base/fail.hpp"
@@ -10,26 +12,46 @@
 namespace sluice::bench {
 namespace {
 
-constexpr std::array kShapes{
-    Shape{"kimi-linear", 2304, 1024, 256, 8}, Shape{"trinity-mini", 2048, 1024, 128, 8},
-    Shape{"qwen3-30b", 2048, 768, 128, 8},    Shape{"deepseek-v3", 7168, 2048, 256, 8},
-    Shape{"mixtral-8x7b", 4096, 14336, 8, 2},
-};
+// "2048,768,128,8"; nothing where that is not four numbers.
+std::optional<Shape> custom_shape(std::string_view text) {
+  std::array<std::int64_t, 4> numbers{};
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), numbers[i]);
+    if (error != std::errc() || numbers[i] < 1) return std::nullopt;
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    if (i + 1 == numbers.size()) break;
+    if (!text.starts_with(',')) return std::nullopt;
+    text.remove_prefix(1);
+  }
+  if (!text.empty()) return std::nullopt;
+  return Shape{"custom", numbers[0], numbers[1], numbers[2], numbers[3]};
+}
 
 constexpr std::array<std::string_view, 3> kDraws{"uniform", "zipf", "hot"};
 
 }  // namespace
 
-std::span<const Shape> shapes() { return kShapes; }
+std::span<const Shape> shapes() {
+  static const std::array list{
+      Shape{"kimi-linear", 2304, 1024, 256, 8}, Shape{"trinity-mini", 2048, 1024, 128, 8},
+      Shape{"qwen3-30b", 2048, 768, 128, 8},    Shape{"deepseek-v3", 7168, 2048, 256, 8},
+      Shape{"mixtral-8x7b", 4096, 14336, 8, 2},
+  };
+  return list;
+}
 
-const Shape& shape(std::string_view name) {
+Shape shape(std::string_view name) {
   std::vector<std::string_view> known;
-  for (const Shape& candidate : kShapes) {
+  for (const Shape& candidate : shapes()) {
     if (candidate.name == name) return candidate;
     known.push_back(candidate.name);
   }
-  fail(ErrorKind::user, "no shape is named \"{}\"; there are {}{}", name, fmt::join(known, ", "),
-       did_you_mean(name, known));
+  if (const auto custom = custom_shape(name)) {
+    validate(bench_spec(*custom));
+    return *custom;
+  }
+  fail(ErrorKind::user, "no shape is named \"{}\"; there are {}, or H,I,E,K as numbers{}", name,
+       fmt::join(known, ", "), did_you_mean(name, known));
 }
 
 Draw parse_draw(std::string_view name) {
@@ -52,7 +74,8 @@ std::vector<float> draw_logits(const Shape& shape, Draw draw, std::int64_t token
     const auto expert = static_cast<std::int64_t>(i) % shape.experts;
     double level = 0.0;
     if (draw == Draw::zipf) level = -std::log(static_cast<double>(expert + 1));
-    if (draw == Draw::hot && expert == 0) level = 100.0;
+    // Always chosen, and the others' scores stay apart in fp32.
+    if (draw == Draw::hot && expert == 0) level = 25.0;
     logits[i] = static_cast<float>(level - std::log(-std::log(uniform(generator))));
   }
   return logits;
@@ -63,6 +86,7 @@ MoeSpec bench_spec(const Shape& shape) {
   spec.router.num_experts = shape.experts;
   spec.router.top_k = shape.top_k;
   spec.router.norm_topk_prob = true;
+  spec.router.routed_scaling_factor = 2.5;
   spec.experts.hidden_size = shape.hidden;
   spec.experts.intermediate_size = shape.intermediate;
   return spec;

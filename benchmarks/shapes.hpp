@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -11,15 +12,15 @@
 namespace sluice::bench {
 
 struct Shape {
-  std::string_view name;
+  std::string name;
   std::int64_t hidden, intermediate, experts, top_k;
   // Weights of one expert, bf16.
   std::int64_t expert_bytes() const { return 3 * hidden * intermediate * 2; }
 };
 
 std::span<const Shape> shapes();
-// Throws Error(user) with the nearest known name.
-const Shape& shape(std::string_view name);
+// A known name, or four numbers "H,I,E,K". Throws Error(user) with the nearest known name.
+Shape shape(std::string_view name);
 
 // uniform: every expert alike. zipf: expert of rank r with probability ~ 1/r. hot: one expert gets
 // every token, the others share the remaining choices.
@@ -31,7 +32,7 @@ std::string_view to_string(Draw draw);
 std::vector<float> draw_logits(const Shape& shape, Draw draw, std::int64_t tokens,
                                std::uint32_t seed);
 
-// Softmax, renormalised: routing as most layers do it.
+// Softmax, renormalised, times a factor.
 MoeSpec bench_spec(const Shape& shape);
 
 }  // namespace sluice::bench

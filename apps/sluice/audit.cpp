@@ -58,13 +58,20 @@ struct Subject {
   const Backend* backend = nullptr;
 };
 
+const Backend& fastest_available() {
+  for (const Backend* candidate : backends()) {
+    if (!candidate->unavailable()) return *candidate;
+  }
+  return *backends().back();
+}
+
 Subject subject_of(const Options& options) {
   Subject subject;
   if (!options.plugin.empty()) {
     subject.plugin = load_plugin(options.plugin);
     subject.backend = subject.plugin.get();
   } else {
-    subject.backend = options.backend.empty() ? backends().front() : &backend(options.backend);
+    subject.backend = options.backend.empty() ? &fastest_available() : &backend(options.backend);
   }
   if (!options.inject.empty()) {
     subject.faulty = inject(*subject.backend, options.inject);
@@ -182,8 +189,8 @@ int run(const Options& options) {
 
 Run declare_audit(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::Option* backend =
-      app.add_option("--backend", options->backend, "Audit this backend; default: the fastest");
+  CLI::Option* backend = app.add_option("--backend", options->backend,
+                                        "Audit this backend; default: the fastest available");
   app.add_option("--plugin", options->plugin, "Audit the backend in this shared object")
       ->excludes(backend);
   app.add_option("--suite", options->audit.suite, "quick, full, or a class A … Q")

@@ -65,6 +65,20 @@ def view(array: Any, name: str, *, writable: bool = False) -> Tensor:
         raise Error(f"{name}: {error}", error.kind) from None
 
 
+def stream_of(array: Any, tensor: Tensor, stream: int | None) -> int:
+    """The CUDA stream of a call: what was given, or the current one of the array's library."""
+    if stream is not None or tensor.device == "cpu":
+        return stream or 0
+    if is_torch(array):
+        import torch
+
+        return torch.cuda.current_stream(array.device).cuda_stream
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(array, cupy.ndarray):
+        return cupy.cuda.get_current_stream().ptr
+    return 0  # the default stream, with which __dlpack__ has synchronised
+
+
 def optional(array: Any, name: str) -> Tensor | None:
     return None if array is None else view(array, name)
 
@@ -84,6 +98,9 @@ def empty_like(reference: Any, shape: tuple[int, ...], dtype: str) -> Any:
         name = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
                 "I32": "int32"}[dtype]
         return torch.empty(shape, dtype=getattr(torch, name), device=reference.device)
+    if view(reference, "hidden_states").device != "cpu":
+        raise Error(f"hidden_states is a {type(reference).__name__} on a GPU; results there are made "
+                    "for torch tensors only: torch.from_dlpack(hidden_states)", "unsupported")
     if dtype in _NUMPY:
         return np.empty(shape, _NUMPY[dtype])
     if isinstance(reference, np.ndarray) and reference.dtype.name == "bfloat16":
@@ -92,7 +109,7 @@ def empty_like(reference: Any, shape: tuple[int, ...], dtype: str) -> Any:
 
 
 def bits_of(array: Any, name: str) -> np.ndarray:
-    """The raw elements as NumPy, without a copy: uint16 for BF16."""
+    """The raw elements of a host array as NumPy, without a copy: uint16 for BF16."""
     tensor = view(array, name)
     if tensor.device != "cpu":
         raise Error(f"{name} is on {tensor.device}; it must be in host memory", "unsupported")

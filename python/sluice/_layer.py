@@ -56,6 +56,7 @@ class Layer:
         topk_weights: Any = None,
         *,
         output: Any = None,
+        stream: int | None = None,
     ) -> LayerOutput:
         """Computes the layer for some tokens (0 is legal).
 
@@ -64,10 +65,13 @@ class Layer:
         topk_ids       [tokens, K] int32 or int64, distinct within a row, and with them
         topk_weights   [tokens, K] float32 or bfloat16: final, normalised and scaled already
         output         [tokens, H]: written and returned, if given
+        stream         of CUDA tensors, as an address; None: torch's (or CuPy's) current one
 
         Give the logits, or ids and weights, or neither if the weights hold "router.weight".
         Arrays are NumPy or anything with DLPack, read where they lie if they are contiguous. Outputs
-        are of hidden_states' kind: torch for torch, NumPy for NumPy.
+        are of hidden_states' kind: torch for torch, NumPy for NumPy. All are in one place: on the
+        GPU of the layer's backend nothing is copied and nothing waits (calls of one layer share a
+        workspace: on several streams they need an order); from host memory every backend works.
         Raises Error: "user" for shapes, dtypes, ids and weights, naming the first offending token.
         """
         hidden = _arrays.view(hidden_states, "hidden_states")
@@ -86,6 +90,7 @@ class Layer:
             _arrays.view(output, "output", writable=True),
             _arrays.view(ids, "topk_ids", writable=True),
             _arrays.view(weights, "topk_weights", writable=True),
+            _arrays.stream_of(hidden_states, hidden, stream),
         )
         return LayerOutput(output, ids, weights)
 
@@ -104,6 +109,7 @@ def layer(
     backend: str | Backend = "auto",
     *,
     threads: int = 0,
+    device: int = 0,
 ) -> Layer:
     """Packs one MoE layer for a backend.
 
@@ -117,12 +123,14 @@ def layer(
     backend: a name, a Backend (plugin, faulty or callable), or "auto": the first that honours
       every field.
     threads: 0 for one per core.
+    device: the GPU of a backend that has one; weights that are on a GPU decide it themselves. Weights
+      may be in host memory or on that GPU.
 
     Raises Error: "user" lists every tensor that is missing, superfluous or misshapen; "unsupported"
     names every field that the backend refuses. The arrays are not needed afterwards.
     """
     chosen: str | Backend = "" if isinstance(backend, str) and backend == "auto" else backend
-    return Layer(_core.Layer(spec, _arrays.views(dict(weights)), chosen, threads))
+    return Layer(_core.Layer(spec, _arrays.views(dict(weights)), chosen, threads, device))
 
 
 def route(

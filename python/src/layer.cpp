@@ -33,41 +33,39 @@ NamedTensors views_of(const nb::dict& weights) {
   return views;
 }
 
-void require_host(const char* name, const TensorView& tensor, const Backend& backend) {
-  if (!tensor || tensor.device.kind == DeviceKind::cpu) return;
-  fail(ErrorKind::unsupported, "{} is on cuda:{}, and backend {} reads host memory", name,
-       tensor.device.index, backend.name());
+// Where the layer goes: to its weights, if they are on a device.
+int device_of(const NamedTensors& views, int asked) {
+  for (const auto& [name, view] : views) {
+    if (view.device.kind != DeviceKind::cpu) return view.device.index;
+  }
+  return asked;
 }
 
 // MoeLayer behind a lock: forward runs without the GIL, and its workspace serves one call at a
 // time.
 class PythonLayer {
  public:
-  PythonLayer(const MoeSpec& spec, const nb::dict& weights, const nb::object& backend, int threads)
-      : backend_(backend), layer_(make(spec, weights, backend, threads)) {}
+  PythonLayer(const MoeSpec& spec, const nb::dict& weights, const nb::object& backend, int threads,
+              int device)
+      : backend_(backend), layer_(make(spec, weights, backend, threads, device)) {}
 
   void forward(const Tensor& hidden_states, const Tensor* router_logits, const Tensor* topk_ids,
                const Tensor* topk_weights, const Tensor& output, const Tensor& out_ids,
-               const Tensor& out_weights) {
+               const Tensor& out_weights, std::uintptr_t stream) {
     const ForwardInput input{hidden_states.view(), view_or_nothing(router_logits),
                              view_or_nothing(topk_ids), view_or_nothing(topk_weights)};
     const ForwardOutput result{output.mutable_view(), out_ids.mutable_view(),
                                out_weights.mutable_view()};
-    require_host("hidden_states", input.hidden_states, layer_.backend());
-    require_host("router_logits", input.router_logits, layer_.backend());
-    require_host("topk_ids", input.topk_ids, layer_.backend());
-    require_host("topk_weights", input.topk_weights, layer_.backend());
-    require_host("output", result.output, layer_.backend());
     const nb::gil_scoped_release release;
     const std::lock_guard lock(mutex_);
-    layer_.forward(input, result);
+    layer_.forward(input, result, reinterpret_cast<void*>(stream));
   }
 
   const MoeLayer& layer() const { return layer_; }
 
  private:
   static MoeLayer make(const MoeSpec& spec, const nb::dict& weights, const nb::object& backend,
-                       int threads) {
+                       int threads, int device) {
     LayerOptions options;
     if (nb::isinstance<nb::str>(backend)) {
       options.backend = nb::cast<std::string>(backend);
@@ -75,11 +73,7 @@ class PythonLayer {
       options.instance = nb::cast<const Backend*>(backend);
     }
     const NamedTensors views = views_of(weights);
-    for (const auto& [name, view] : views) {
-      if (view.device.kind == DeviceKind::cpu) continue;
-      fail(ErrorKind::unsupported, "tensor \"{}\" is on cuda:{}; weights are packed from the host",
-           name, view.device.index);
-    }
+    options.load.device = device_of(views, device);
     const nb::gil_scoped_release release;
     options.load.executor = shared_executor(threads);
     const NamedWeights named(spec, views);
@@ -95,12 +89,13 @@ class PythonLayer {
 
 void bind_layer(nb::module_& module) {
   nb::class_<PythonLayer>(module, "Layer")
-      .def(nb::init<const MoeSpec&, const nb::dict&, const nb::object&, int>(), nb::arg("spec"),
-           nb::arg("weights"), nb::arg("backend").none(), nb::arg("threads"))
+      .def(nb::init<const MoeSpec&, const nb::dict&, const nb::object&, int, int>(),
+           nb::arg("spec"), nb::arg("weights"), nb::arg("backend").none(), nb::arg("threads"),
+           nb::arg("device"))
       .def("forward", &PythonLayer::forward, nb::arg("hidden_states"),
            nb::arg("router_logits").none(), nb::arg("topk_ids").none(),
            nb::arg("topk_weights").none(), nb::arg("output"), nb::arg("out_ids"),
-           nb::arg("out_weights"))
+           nb::arg("out_weights"), nb::arg("stream"))
       .def("output_dtype",
            [](const PythonLayer& self, const Tensor& hidden_states) {
              return std::string(to_string(self.layer().output_dtype(hidden_states.view().dtype)));

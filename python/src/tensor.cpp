@@ -114,10 +114,6 @@ Device device_of(const nb::ndarray<nb::ro>& array) {
   }
 }
 
-std::string device_name(const Device& device) {
-  return device.kind == DeviceKind::cpu ? "cpu" : fmt::format("cuda:{}", device.index);
-}
-
 nb::tuple shape_tuple(const Shape& shape) {
   nb::list extents;
   for (int axis = 0; axis < shape.rank(); ++axis) extents.append(shape[axis]);
@@ -126,8 +122,7 @@ nb::tuple shape_tuple(const Shape& shape) {
 
 void require_host(const TensorView& view) {
   if (view.device.kind == DeviceKind::cpu) return;
-  fail(ErrorKind::user, "the tensor is on {}; bring it to the host first",
-       device_name(view.device));
+  fail(ErrorKind::user, "the tensor is on {}; bring it to the host first", to_string(view.device));
 }
 
 // A NumPy view of a tensor's memory, which stays alive with it; read-only as the tensor is.
@@ -243,7 +238,7 @@ Everything here that takes an array takes a Tensor too. No copy is made.)")
           "The name of the element type as safetensors spells it: \"BF16\", \"F32\", …")
       .def_prop_ro("shape", [](const Tensor& t) { return shape_tuple(t.view().shape); })
       .def_prop_ro(
-          "device", [](const Tensor& t) { return device_name(t.view().device); },
+          "device", [](const Tensor& t) { return to_string(t.view().device); },
           "\"cpu\" or \"cuda:N\".")
       .def_prop_ro(
           "array", [](const Tensor& t) { return t.array().is_valid() ? t.array() : nb::none(); },
@@ -254,7 +249,7 @@ Everything here that takes an array takes a Tensor too. No copy is made.)")
            "Floats of 16 and 32 bits as float32 (exact, a copy); anything else as bits().")
       .def("__repr__", [](const Tensor& t) {
         return fmt::format("sluice.Tensor({}, {}, {})", to_string(t.view().shape),
-                           to_string(t.view().dtype), device_name(t.view().device));
+                           to_string(t.view().dtype), to_string(t.view().device));
       });
 }
 

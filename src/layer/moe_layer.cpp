@@ -121,11 +121,10 @@ struct MoeLayer::Impl {
   }
 
   // Host tensors; experts on a device get copies.
-  void run(const ForwardInput& input, const ForwardOutput& output, void* stream) const {
-    const std::int64_t tokens = input.hidden_states.shape[0];
+  void run(const ForwardInput& input, const ForwardOutput& output, void* stream) {
     if (staged) return staged->forward(input, output, {}, stream);
-    std::byte* scratch = const_cast<std::byte*>(workspace.data());
-    experts->forward(input, output, {scratch, experts->workspace_bytes(tokens)}, stream);
+    const std::size_t bytes = experts->workspace_bytes(input.hidden_states.shape[0]);
+    experts->forward(input, output, {workspace.data(), bytes}, stream);
   }
 
   void sum_over_ranks(const ForwardInput& input, const ForwardOutput& output, std::byte* memory,

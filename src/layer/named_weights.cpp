@@ -25,6 +25,12 @@ DType rounded_dtype(WeightFormat format) {
   return format == WeightFormat::f16 ? DType::f16 : DType::f32;
 }
 
+void require_host(std::string_view name, const TensorView& tensor, const char* why) {
+  if (tensor.device.kind == DeviceKind::cpu) return;
+  fail(ErrorKind::user, "tensor \"{}\" is {} {} on {}, and {} on the host; give it as it is needed",
+       name, to_string(tensor.dtype), to_string(tensor.shape), to_string(tensor.device), why);
+}
+
 std::vector<std::int64_t> local_experts(const MoeSpec& spec) {
   std::vector<std::int64_t> globals(static_cast<std::size_t>(local_expert_count(spec)));
   for (std::int64_t expert = 0; expert < spec.router.num_experts; ++expert) {
@@ -70,6 +76,7 @@ TensorView NamedWeights::matrix(std::string_view name) {
   const TensorView found = given(name);
   const DType dtype = rounded_dtype(spec_.experts.weight_format);
   if (!found || found.dtype != DType::f32 || dtype == DType::f32) return found;
+  require_host(name, found, "F32 is rounded to weight_format");
   const std::int64_t count = found.shape.elements();
   AlignedBuffer& rounded = owned_.emplace_back(static_cast<std::size_t>(count) * 2 + 1);
   for (std::int64_t i = 0; i < count; ++i) {
@@ -98,6 +105,7 @@ TensorView NamedWeights::rows_of_local_experts(std::string_view name) {
       found.shape[0] != spec_.router.num_experts) {
     return found;
   }
+  require_host(name, found, "this rank's rows are gathered");
   const auto row_bytes = static_cast<std::size_t>(found.shape[1] * bits(found.dtype) / 8);
   AlignedBuffer& rows = owned_.emplace_back(local_.size() * row_bytes + 1);
   for (std::size_t local = 0; local < local_.size(); ++local) {

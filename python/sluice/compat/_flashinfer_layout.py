@@ -10,8 +10,11 @@ A matrix [rows, K] is prepared in three steps, each optional:
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from .. import _arrays
 from .._errors import Error
 
 SHUFFLE_ROWS = 32  # what FlashInfer's epilogue tile of 128 rows implies
@@ -40,23 +43,37 @@ def _check(rows: int, columns: int, name: str, *, shuffled: bool, blocked: bool)
                     f"{BLOCK_COLUMNS}")
 
 
-def restore(stored: np.ndarray, name: str, *, gated: bool, shuffled: bool,
-            blocked: bool) -> np.ndarray:
-    """[E, rows, K], gate rows before up rows, from weights as FlashInfer takes them. A copy."""
+def _take_rows(matrix: Any, rows: np.ndarray) -> Any:
+    if not _arrays.is_torch(matrix):
+        return matrix[rows]
+    import torch
+
+    return matrix[torch.from_numpy(rows).to(matrix.device)]
+
+
+def _empty(shape: tuple, like: Any) -> Any:
+    return like.new_empty(shape) if _arrays.is_torch(like) else np.empty(shape, like.dtype)
+
+
+def restore(stored: Any, name: str, *, gated: bool, shuffled: bool, blocked: bool) -> Any:
+    """[E, rows, K], gate rows before up rows, from weights as FlashInfer takes them. A copy.
+
+    NumPy for NumPy; torch for torch, on its device.
+    """
     if blocked:
         experts, blocks, rows, width = stored.shape
         if width != BLOCK_COLUMNS:
             raise Error(f"{name} has blocks of {width} columns; BlockMajorK of BF16 has "
                         f"{BLOCK_COLUMNS}")
-        stored = stored.transpose(0, 2, 1, 3)  # [E, rows, blocks, 64]
+        stored = stored.swapaxes(1, 2)  # [E, rows, blocks, 64]
         columns = blocks * width
     else:
         experts, rows, columns = stored.shape
     _check(rows, columns, name, shuffled=shuffled, blocked=blocked)
     source = stored_rows(rows, gated=gated, shuffled=shuffled)
-    restored = np.empty((experts, *stored.shape[1:]), stored.dtype)
+    restored = _empty((experts, *stored.shape[1:]), stored)
     for expert in range(experts):  # one by one: no second copy of the whole
-        restored[expert] = stored[expert][source]
+        restored[expert] = _take_rows(stored[expert], source)
     return restored.reshape(experts, rows, columns)
 
 

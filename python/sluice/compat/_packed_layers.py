@@ -9,7 +9,42 @@ from typing import Any, Callable, NamedTuple
 import numpy as np
 
 from .. import _arrays
+from .._errors import Error
 from .._layer import Layer
+
+
+class SmallValues:
+    """Values of small arrays. On a GPU reading them waits for it, so each tensor is read once.
+
+    A tensor that was read is kept, so that its memory cannot become another's; torch's in-place
+    changes make it a new one.
+    """
+
+    _MOST = 256
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple, tuple[Any, np.ndarray]] = {}
+        self._lock = threading.Lock()
+
+    def bits(self, array: Any, name: str) -> np.ndarray:
+        if not _arrays.is_torch(array) or array.device.type == "cpu":
+            return _arrays.bits_of(array, name)
+        key = (*_place(array), _version(array))
+        with self._lock:
+            if key in self._seen:
+                return self._seen[key][1]
+        import torch
+
+        if torch.cuda.is_current_stream_capturing():
+            raise Error(f"{name} is a tensor on {array.device} that was not seen before, and its "
+                        "values cannot be read while a CUDA graph is captured: make one call with "
+                        "this very tensor first")
+        bits = _arrays.bits_of(array.cpu(), name).copy()
+        with self._lock:
+            if len(self._seen) >= self._MOST:
+                self._seen.pop(next(iter(self._seen)))  # the oldest
+            self._seen[key] = (array, bits)
+        return bits
 
 
 class CacheInfo(NamedTuple):

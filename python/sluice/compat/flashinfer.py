@@ -27,7 +27,9 @@ tune_max_num_tokens
 Weights are packed once per pair of weight arrays and kept while both arrays live (the very objects:
 a fresh view per call packs per call; see ``cache_info``). torch's in-place changes are noticed; after
 changing a NumPy array in place, call ``clear_cache``. Arrays are torch or NumPy (BF16 as described in
-:class:`sluice.Tensor`), in host memory. Numbers of ``routing_method_type`` are FlashInfer's (vLLM's 9
+:class:`sluice.Tensor`); torch tensors on a GPU are used where they are, on torch's current stream, by
+the backend cuda. There, small arrays whose values decide the layer (routing_bias, gemm1_*) are read
+once per tensor object: in a CUDA graph's capture they must have been seen before. Numbers of ``routing_method_type`` are FlashInfer's (vLLM's 9
 is another method). Errors are sluice.Error, naming the argument.
 """
 
@@ -43,7 +45,7 @@ from .._errors import Error
 from .._layer import Layer, layer
 from . import _flashinfer_layout as layout
 from ._flashinfer_enums import ActivationType, RoutingMethodType, WeightLayout
-from ._packed_layers import CacheInfo, PackedLayers
+from ._packed_layers import CacheInfo, PackedLayers, SmallValues
 
 __all__ = ["ActivationType", "CacheInfo", "RoutingMethodType", "WeightLayout", "cache_info",
            "clear_cache", "trtllm_bf16_moe", "trtllm_bf16_routed_moe"]
@@ -62,6 +64,7 @@ _NORMALISING = {RoutingMethodType.DeepSeekV3, RoutingMethodType.MiniMax2,
                 RoutingMethodType.SigmoidRenorm, RoutingMethodType.RenormalizeNaive}
 
 _layers = PackedLayers()
+_small = SmallValues()
 
 
 def cache_info() -> CacheInfo:
@@ -124,7 +127,7 @@ def _constant(values: Any, name: str, experts: int) -> float | None:
     if array.shape != (experts,) or array.dtype != "F32":
         raise Error(f"{name} has shape {array.shape} and dtype {array.dtype}; it must be "
                     f"[{experts}] F32")
-    floats = _arrays.bits_of(values, name)
+    floats = _small.bits(values, name)
     if not (floats == floats[0]).all():
         raise _refuse(f"{name} differs between experts ({floats.min()} … {floats.max()}); a layer "
                       "here has one value for all")
@@ -168,7 +171,7 @@ def _bias_bytes(routing_bias: Any) -> tuple[str, bytes] | None:
     """The bias by value: engines cast it anew for every call."""
     if routing_bias is None:
         return None
-    bits = _arrays.bits_of(routing_bias, "routing_bias")
+    bits = _small.bits(routing_bias, "routing_bias")
     return (bits.dtype.name, bits.tobytes())
 
 
@@ -178,12 +181,14 @@ def _backend_key(backend: str | Backend) -> Any:
 
 def _pack(spec: MoeSpec, gemm1: Any, gemm2: Any, bias: Any, shuffled: bool, blocked: bool,
           gated: bool, backend: str | Backend) -> Layer:
-    gate_up = layout.restore(_arrays.bits_of(gemm1, "gemm1_weights"), "gemm1_weights", gated=gated,
-                             shuffled=shuffled, blocked=blocked)
-    down = layout.restore(_arrays.bits_of(gemm2, "gemm2_weights"), "gemm2_weights", gated=False,
-                          shuffled=shuffled, blocked=blocked)
-    weights: dict[str, Any] = {"gate_up_proj": Tensor(gate_up, "BF16"),
-                               "down_proj": Tensor(down, "BF16")}
+    def restored(stored: Any, name: str, gated: bool) -> Any:
+        how = dict(gated=gated, shuffled=shuffled, blocked=blocked)
+        if _arrays.view(stored, name).device != "cpu":
+            return layout.restore(stored, name, **how)  # torch, on its device
+        return Tensor(layout.restore(_arrays.bits_of(stored, name), name, **how), "BF16")
+
+    weights: dict[str, Any] = {"gate_up_proj": restored(gemm1, "gemm1_weights", gated),
+                               "down_proj": restored(gemm2, "gemm2_weights", False)}
     if bias is not None:
         weights["e_score_correction_bias"] = bias
     return layer(spec, weights, backend)
@@ -244,12 +249,15 @@ def _record(routing_replay_out: Any, topk_ids: Any) -> None:
     if routing_replay_out is None:
         return
     replay = _arrays.view(routing_replay_out, "routing_replay_out", writable=True)
-    ids = _arrays.bits_of(topk_ids, "topk_ids")
+    ids = _arrays.view(topk_ids, "topk_ids")
     if (replay.dtype != "I16" or len(replay.shape) != 2 or replay.shape[0] < ids.shape[0]
             or replay.shape[1] != ids.shape[1]):
         raise Error(f"routing_replay_out has shape {replay.shape} and dtype {replay.dtype}; it must "
                     f"be [{ids.shape[0]} or more, {ids.shape[1]}] I16")
-    replay.bits()[: ids.shape[0]] = ids
+    if replay.device == "cpu" and ids.device == "cpu":
+        replay.bits()[: ids.shape[0]] = ids.bits()
+    else:
+        routing_replay_out[: ids.shape[0]].copy_(topk_ids)  # torch, in the order of its stream
 
 
 def trtllm_bf16_moe(
@@ -316,10 +324,15 @@ def _given_routing(topk_ids: Any) -> tuple[Any, Any]:
         if len(topk_ids) != 2:
             raise Error(f"topk_ids is a tuple of {len(topk_ids)}; it must be (ids, weights)")
         return topk_ids
-    packed = _arrays.bits_of(topk_ids, "topk_ids")
-    if packed.dtype != np.int32:
-        raise Error(f"topk_ids is {packed.dtype}; packed routing is int32: "
+    given = _arrays.view(topk_ids, "topk_ids")
+    if given.dtype != "I32":
+        raise Error(f"topk_ids is {given.dtype}; packed routing is int32: "
                     "expert << 16 | bits of the bfloat16 weight")
+    if given.device != "cpu":
+        import torch
+
+        return topk_ids >> 16, (topk_ids & 0xFFFF).to(torch.int16).view(torch.bfloat16)
+    packed = given.bits()
     return packed >> 16, Tensor((packed & 0xFFFF).astype(np.uint16), "BF16")
 
 

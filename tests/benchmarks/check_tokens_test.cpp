@@ -1,0 +1,117 @@
+// What `sluice bench` times on a GPU is compared first: would the comparison notice?
+#include "cuda/check_tokens.hpp"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <sluice/error.hpp>
+#include <sluice/layer.hpp>
+
+#include "base/float_types.hpp"
+#include "cuda/bench_tensors.hpp"
+#include "cuda/random_bf16.hpp"
+
+namespace sluice::bench {
+namespace {
+
+const Shape kLayer = shape("96,72,10,3");
+
+std::vector<std::uint16_t> drawn(std::uint64_t tensor, std::int64_t count, float spread) {
+  std::vector<std::uint16_t> values(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = random_bf16(tensor, i, spread);
+  return values;
+}
+
+// Three tokens by the reference backend.
+std::vector<ComputedToken> computed(Draw draw) {
+  constexpr std::int64_t kTokens = 3;
+  std::vector<std::vector<std::uint16_t>> memory;
+  MoeWeights weights;
+  for (std::int64_t e = 0; e < kLayer.experts; ++e) {
+    const std::int64_t half = kLayer.hidden * kLayer.intermediate;
+    memory.push_back(drawn(gate_up_tensor(e), 2 * half, kWeightSpread));
+    memory.push_back(drawn(down_tensor(e), half, kWeightSpread));
+  }
+  for (std::size_t e = 0; e < memory.size(); e += 2) {
+    weights.gate_up_proj.push_back(
+        {memory[e].data(), DType::bf16, {2 * kLayer.intermediate, kLayer.hidden}, {}});
+    weights.down_proj.push_back(
+        {memory[e + 1].data(), DType::bf16, {kLayer.hidden, kLayer.intermediate}, {}});
+  }
+  const auto hidden = drawn(kHiddenTensor, kTokens * kLayer.hidden, kHiddenSpread);
+  const auto logits = draw_logits(kLayer, draw, kTokens, 5);
+  std::vector<std::uint16_t> output(hidden.size());
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(kTokens * kLayer.top_k));
+  std::vector<float> routed(ids.size());
+  LayerOptions options;
+  options.backend = "reference";
+  MoeLayer layer(bench_spec(kLayer), weights, options);
+  layer.forward({{hidden.data(), DType::bf16, {kTokens, kLayer.hidden}, {}},
+                 {logits.data(), DType::f32, {kTokens, kLayer.experts}, {}},
+                 {},
+                 {}},
+                {{output.data(), DType::bf16, {kTokens, kLayer.hidden}, {}},
+                 {ids.data(), DType::i32, {kTokens, kLayer.top_k}, {}},
+                 {routed.data(), DType::f32, {kTokens, kLayer.top_k}, {}}});
+  const auto row = [](const auto& all, std::int64_t token, std::int64_t columns) {
+    return std::decay_t<decltype(all)>(all.begin() + token * columns,
+                                       all.begin() + (token + 1) * columns);
+  };
+  std::vector<ComputedToken> tokens;
+  for (std::int64_t t = 0; t < kTokens; ++t) {
+    tokens.push_back({t, row(logits, t, kLayer.experts), row(ids, t, kLayer.top_k),
+                      row(routed, t, kLayer.top_k), row(output, t, kLayer.hidden)});
+  }
+  return tokens;
+}
+
+void check(const std::vector<ComputedToken>& tokens) {
+  const auto executor = make_executor(1);
+  check_tokens(kLayer, bench_spec(kLayer), tokens, *executor);
+}
+
+TEST(CheckTokens, AcceptsTheReference) {
+  for (Draw draw : {Draw::uniform, Draw::zipf, Draw::hot}) EXPECT_NO_THROW(check(computed(draw)));
+}
+
+TEST(CheckTokens, SeesWhatIsLost) {
+  const std::pair<const char*, std::function<void(ComputedToken&)>> faults[] = {
+      {"the factor, everywhere",
+       [](ComputedToken& token) {
+         for (float& weight : token.weights) weight /= 2.5f;
+         for (auto& y : token.output) y = float_to_bf16(bf16_to_float(y) / 2.5f);
+       }},
+      {"the factor, in the output alone",
+       [](ComputedToken& token) {
+         for (auto& y : token.output) y = float_to_bf16(bf16_to_float(y) / 2.5f);
+       }},
+      {"two slots exchanged", [](ComputedToken& token) { std::swap(token.ids[0], token.ids[1]); }},
+      {"another expert", [](ComputedToken& token) { token.ids[2] = (token.ids[2] + 1) % 10; }},
+      {"another token", [](ComputedToken& token) { token.token = (token.token + 1) % 3; }},
+      {"an element that was not written", [](ComputedToken& token) { token.output[77] = 0xffff; }}};
+  for (const auto& [what, fault] : faults) {
+    std::vector<ComputedToken> tokens = computed(Draw::uniform);
+    fault(tokens[1]);
+    EXPECT_THROW(check(tokens), Error) << what;
+  }
+}
+
+TEST(RandomBf16, IsSpreadAsAskedAndDiffersBetweenTensors) {
+  double sum = 0.0, squares = 0.0;
+  int equal = 0;
+  constexpr int kCount = 20000;
+  for (int i = 0; i < kCount; ++i) {
+    const double value = bf16_to_float(random_bf16(3, static_cast<std::uint64_t>(i), 0.5f));
+    sum += value;
+    squares += value * value;
+    equal += random_bf16(3, static_cast<std::uint64_t>(i), 0.5f) ==
+             random_bf16(4, static_cast<std::uint64_t>(i), 0.5f);
+  }
+  // Six standard errors of a mean and of a variance of 20000 values.
+  EXPECT_NEAR(sum / kCount, 0.0, 6 * 0.5 / 141);
+  EXPECT_NEAR(squares / kCount, 0.25, 6 * 0.25 * 1.41 / 141);
+  EXPECT_LT(equal, kCount / 50);
+}
+
+}  // namespace
+}  // namespace sluice::bench

@@ -1,0 +1,150 @@
+// A captured layer: replays over other tokens, other routings and fewer tokens.
+#include <cuda_runtime_api.h>
+
+#include <sluice/layer.hpp>
+
+#include "audit/cases/regime.hpp"
+#include "audit/checks/check.hpp"
+#include "audit/compare.hpp"
+#include "backends/cuda/error.hpp"
+#include "device_case.hpp"
+#include "section.hpp"
+
+namespace sluice::gpu {
+namespace {
+
+using auditing::Case;
+using cuda::check;
+
+class Captured {
+ public:
+  template <typename Record>
+  explicit Captured(const Record& record) {
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+    check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "capturing");
+    record(stream_);
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamEndCapture(stream_, &graph), "capturing");
+    check(cudaGraphInstantiate(&executable_, graph, 0), "cudaGraphInstantiate");
+    cudaGraphDestroy(graph);
+  }
+  ~Captured() {
+    if (executable_ != nullptr) cudaGraphExecDestroy(executable_);
+    cudaStreamDestroy(stream_);
+  }
+  Captured(const Captured&) = delete;
+  Captured& operator=(const Captured&) = delete;
+  void replay() const {
+    check(cudaGraphLaunch(executable_, stream_), "cudaGraphLaunch");
+    check(cudaStreamSynchronize(stream_), "replaying");
+  }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+  cudaGraphExec_t executable_ = nullptr;
+};
+
+MoeSpec drawn_spec(std::uint64_t seed) {
+  Draw draw(seed * 131 + 7);
+  const auditing::SpecSource source{backend("cuda"), std::nullopt};
+  return source.draw(auditing::neutral_spec({24, 5, 136, 72}), draw);
+}
+
+// The weights of `first` with the tokens of a case drawn from another seed.
+Case other_tokens(const Case& first, std::uint64_t seed) {
+  Case other = first;
+  const Case drawn = auditing::plain_case(first.spec, seed, first.tokens());
+  for (auto& [name, tensor] : other.tensors) {
+    if (!auditing::is_input(name)) continue;
+    const auditing::OwnedTensor& values = *drawn.find(name);
+    // Seeds draw the dtype of hidden states too; a graph has one.
+    for (std::int64_t i = 0; i < tensor.elements(); ++i) tensor.set(i, values.get(i));
+  }
+  return other;
+}
+
+void check_one(std::int64_t tokens, std::uint64_t seed, Findings& findings) {
+  const Case first = auditing::plain_case(drawn_spec(seed), seed, tokens);
+  LayerOptions options;
+  options.backend = "cuda";
+  options.load.executor = make_executor(1);
+  MoeLayer layer(first.spec, first.weights(), options);
+  DeviceCase there(first);
+  layer.forward(there.input(), there.output());  // makes the workspace
+  const Captured graph(
+      [&](cudaStream_t stream) { layer.forward(there.input(), there.output(), stream); });
+  for (std::uint64_t round = 0; round < 3; ++round) {
+    const Case next = other_tokens(first, seed + 1000 * (round + 1));
+    there.set(next);
+    there.poison();
+    layer.forward(there.input(), there.output());
+    const auto plain = there.result(tokens);
+    there.poison();
+    graph.replay();
+    const auto replayed = there.result(tokens);
+    findings.expect(auditing::same_bits(plain, replayed),
+                    "T {}, seed {}, replay {}: other bits than a plain call", tokens, seed, round);
+    const auditing::Oracle oracle(next);
+    const auto comparison = auditing::compare(next, oracle, replayed);
+    findings.expect(comparison.ok(), "T {}, seed {}, replay {}: {}", tokens, seed, round,
+                    comparison.message);
+  }
+}
+
+// Fewer tokens than were captured: the rows behind them hold ids of -1, which cost nothing.
+void check_fewer(std::int64_t captured, Findings& findings) {
+  const Case drawn = auditing::plain_case(drawn_spec(5), 5, captured);
+  const auditing::Oracle routed(drawn);
+  Case given = drawn;
+  given.tensors.erase("router_logits");
+  const std::int64_t top_k = drawn.spec.router.top_k;
+  auditing::OwnedTensor ids(DType::i32, {captured, top_k});
+  auditing::OwnedTensor weights(DType::f32, {captured, top_k});
+  const auto set_rows = [&](std::int64_t tokens) {
+    for (std::int64_t token = 0; token < captured; ++token) {
+      const auto chosen = routed.ids(token);
+      for (std::int64_t slot = 0; slot < top_k; ++slot) {
+        const std::int64_t at = token * top_k + slot;
+        store_unaligned(ids.data(), at,
+                        token < tokens ? chosen[static_cast<std::size_t>(slot)] : -1);
+        weights.set(at, 0.5f + 0.25f * static_cast<float>(slot));
+      }
+    }
+    given.tensors["topk_ids"] = ids;
+    given.tensors["topk_weights"] = weights;
+  };
+  set_rows(captured);
+  LayerOptions options;
+  options.backend = "cuda";
+  options.load.executor = make_executor(1);
+  MoeLayer layer(given.spec, given.weights(), options);
+  DeviceCase there(given);
+  layer.forward(there.input(), there.output());
+  const Captured graph(
+      [&](cudaStream_t stream) { layer.forward(there.input(), there.output(), stream); });
+  for (const std::int64_t tokens : {captured, captured - 1, captured / 2, std::int64_t{1}}) {
+    set_rows(tokens);
+    there.set(given);
+    there.poison();
+    graph.replay();
+    const Case part = auditing::rows_of(given, 0, tokens);
+    const auditing::Oracle oracle(part);
+    const auto comparison = auditing::compare(part, oracle, there.result(tokens));
+    findings.expect(comparison.ok(), "captured with {} tokens, replayed with {}: {}", captured,
+                    tokens, comparison.message);
+  }
+}
+
+}  // namespace
+
+void run_graphs(const Settings& settings, Findings& findings) {
+  const std::vector<std::int64_t> counts =
+      settings.brief ? std::vector<std::int64_t>{1, 40}
+                     : std::vector<std::int64_t>{1, 2, 7, 8, 9, 31, 32, 33, 64, 100, 257};
+  for (const std::int64_t tokens : counts) {
+    check_one(tokens, settings.seed + static_cast<std::uint64_t>(tokens), findings);
+  }
+  for (const std::int64_t captured : {8, 48}) check_fewer(captured, findings);
+}
+
+}  // namespace sluice::gpu

@@ -1,0 +1,100 @@
+// Numbers of tokens at and beside every limit: none, groups, and the chunks of long calls.
+#include <sluice/layer.hpp>
+
+#include "audit/cases/regime.hpp"
+#include "audit/compare.hpp"
+#include "device_case.hpp"
+#include "section.hpp"
+
+namespace sluice::gpu {
+namespace {
+
+using auditing::Case;
+
+LayerOptions on_cuda() {
+  LayerOptions options;
+  options.backend = "cuda";
+  options.load.executor = make_executor(1);
+  return options;
+}
+
+Case make_case(std::int64_t tokens, std::uint64_t seed) {
+  Draw draw(seed * 17 + 3);
+  const auditing::SpecSource source{backend("cuda"), std::nullopt};
+  const MoeSpec spec = source.draw(auditing::neutral_spec({16, 3, 72, 40}), draw);
+  return auditing::plain_case(spec, seed, tokens);
+}
+
+void check_none(Findings& findings) {
+  const Case subject = make_case(0, 3);
+  const auto experts = backend("cuda").load(subject.spec, subject.weights(), {});
+  const Device device = backend("cuda").device({});
+  const std::int64_t hidden = subject.spec.experts.hidden_size;
+  const std::int64_t count = subject.spec.router.num_experts;
+  experts->forward({{nullptr, DType::bf16, {0, hidden}, device},
+                    {nullptr, DType::f32, {0, count}, device},
+                    {},
+                    {}},
+                   {{nullptr, DType::bf16, {0, hidden}, device}, {}, {}}, {});
+  MoeLayer layer(subject.spec, subject.weights(), on_cuda());
+  DeviceCase there(make_case(4, 3));
+  ForwardInput input = there.input();
+  ForwardOutput output = there.output();
+  input.hidden_states.shape = output.output.shape = {0, hidden};
+  input.router_logits.shape = {0, count};
+  output.topk_ids.shape = output.topk_weights.shape = {0, subject.spec.router.top_k};
+  layer.forward(input, output);
+  findings.expect(true, "zero tokens threw");
+}
+
+// Rows around each boundary of one long call, each against the oracle.
+void check_long(std::int64_t tokens, std::int64_t boundary, Findings& findings) {
+  const Case subject = make_case(tokens, 11);
+  MoeLayer layer(subject.spec, subject.weights(), on_cuda());
+  DeviceCase there(subject);
+  layer.forward(there.input(), there.output());
+  const auto whole = there.result(tokens);
+  for (std::int64_t middle = 0; middle <= tokens; middle += boundary) {
+    const std::int64_t first = std::max<std::int64_t>(0, middle - 3);
+    const std::int64_t end = std::min(tokens, middle + 3);
+    if (first >= end) continue;
+    const Case part = auditing::rows_of(subject, first, end);
+    const auto rows = [&](const auditing::OwnedTensor& all) {
+      const std::int64_t columns = all.shape()[1];
+      auditing::OwnedTensor cut(all.dtype(), {end - first, columns});
+      const auto bytes = static_cast<std::size_t>(columns * bits(all.dtype()) / 8);
+      std::memcpy(cut.data(), all.data() + static_cast<std::size_t>(first) * bytes,
+                  cut.size_bytes());
+      return cut;
+    };
+    auditing::RunResult result;
+    result.output = rows(whole.output);
+    result.ids = rows(whole.ids);
+    result.weights = rows(whole.weights);
+    const auditing::Oracle oracle(part);
+    const auto comparison = auditing::compare(part, oracle, result);
+    findings.expect(comparison.ok(), "T {}, tokens {} to {}: {}", tokens, first, end - 1,
+                    comparison.message);
+  }
+}
+
+}  // namespace
+
+void run_token_counts(const Settings& settings, Findings& findings) {
+  check_none(findings);
+  for (const std::int64_t edge : {8, 32, 64, 128, 256, 1024}) {
+    for (std::int64_t tokens = edge - 1; tokens <= edge + 1; ++tokens) {
+      if (!settings.brief || edge <= 32)
+        check_long(tokens, std::max<std::int64_t>(edge / 2, 1), findings);
+    }
+  }
+  if (settings.brief) return;
+  // Calls are cut into chunks of 16384 tokens; 65535 is what a grid's second dimension can count.
+  for (const std::int64_t edge : {16384, 32768, 65536}) {
+    for (std::int64_t tokens = edge - 1; tokens <= edge + 1; ++tokens) {
+      check_long(tokens, 8192, findings);
+    }
+  }
+}
+
+}  // namespace sluice::gpu
