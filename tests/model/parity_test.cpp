@@ -134,15 +134,16 @@ INSTANTIATE_TEST_SUITE_P(
     Afmoe, Parity,
     ::testing::Combine(kBackends, ::testing::Values("afmoe/gqa_window", "afmoe/fused_two_dense",
                                                     "afmoe/stacked_tied", "afmoe/save_pretrained",
-                                                    "afmoe/sharded", "afmoe/bf16_weights")),
+                                                    "afmoe/sharded", "afmoe/bf16_weights",
+                                                    "afmoe/single_expert")),
     case_name);
-INSTANTIATE_TEST_SUITE_P(KimiLinear, Parity,
-                         ::testing::Combine(kBackends,
-                                            ::testing::Values("kimi_linear/released",
-                                                              "kimi_linear/save_pretrained",
-                                                              "kimi_linear/in_memory",
-                                                              "kimi_linear/bf16_moe_layer_freq")),
-                         case_name);
+INSTANTIATE_TEST_SUITE_P(
+    KimiLinear, Parity,
+    ::testing::Combine(kBackends,
+                       ::testing::Values("kimi_linear/released", "kimi_linear/save_pretrained",
+                                         "kimi_linear/in_memory", "kimi_linear/bf16_moe_layer_freq",
+                                         "kimi_linear/single_expert")),
+    case_name);
 
 }  // namespace
 }  // namespace sluice

@@ -65,6 +65,13 @@ CASES = {
         num_shared_experts=1, sliding_window=9, rope_theta=10000.0, mup_enabled=True, rms_norm_eps=1e-5,
         lengths=[26, 12],
     ),
+    # The weight is divided by itself: route_scale, whatever the score.
+    "single_expert": dict(
+        layout="released", absent=["rope_parameters"], vocab_size=40, hidden_size=16, intermediate_size=24,
+        moe_intermediate_size=8, num_hidden_layers=3, num_dense_layers=1, num_attention_heads=3, num_key_value_heads=1,
+        head_dim=6, num_experts=5, num_experts_per_tok=1, num_shared_experts=1, sliding_window=4, rope_theta=10000.0,
+        mup_enabled=True, rms_norm_eps=1e-5, lengths=[17, 2],
+    ),
 }
 
 # Keys of the released configs that AfmoeConfig does not know: they must be read or ignored, never refused.

@@ -53,6 +53,13 @@ CASES = {
         num_local_experts=5, num_experts_per_tok=2, n_shared_experts=1, n_group=1, topk_group=1, linear_num_heads=2,
         linear_head_dim=12, rms_norm_eps=1e-5, lengths=[(80, False), (17, True)],
     ),
+    # The weight is divided by itself: routed_scaling_factor, whatever the score.
+    "single_expert": dict(
+        names="released", dialect="released", vocab_size=32, hidden_size=16, intermediate_size=24, moe_intermediate_size=8,
+        num_hidden_layers=3, full=[1], sparse=[1, 2], num_attention_heads=2, kv_lora_rank=8, qk_rope_head_dim=4,
+        qk_nope_head_dim=6, v_head_dim=6, num_local_experts=4, num_experts_per_tok=1, n_shared_experts=1, n_group=2,
+        topk_group=1, linear_num_heads=2, linear_head_dim=4, rms_norm_eps=1e-5, lengths=[(66, False), (5, True)],
+    ),
 }
 
 
