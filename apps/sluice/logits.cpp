@@ -38,7 +38,9 @@ Ids one_list(const nlohmann::json& json, const std::string& path) {
   Ids ids;
   for (const auto& id : json) {
     if (!id.is_number_integer() || id < 0 || id > 0x7fffffff) {
-      fail(ErrorKind::user, "{}: {} is no token id", path, id.dump().substr(0, 40));
+      // Lists within lists may be nested deeper than printing them can follow.
+      const std::string what = id.is_structured() ? id.type_name() : id.dump().substr(0, 40);
+      fail(ErrorKind::user, "{}: {} is no token id", path, what);
     }
     ids.push_back(id.get<std::int32_t>());
   }

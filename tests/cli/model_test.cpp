@@ -60,7 +60,8 @@ TEST(InspectVerb, ReadsAConfigOfAnyKnownFamily) {
   // Released in fp8: the reference unpacks it, whoever else does not.
   EXPECT_TRUE(contains(expect_success("inspect --config '" + data + "deepseek_v3.json'").out,
                        "fp8_e4m3_block128"));
-  expect_refusal("inspect --config '" + data + "expected.json'", "configs/expected.json has no model_type");
+  expect_refusal("inspect --config '" + data + "expected.json'",
+                 "configs/expected.json has no model_type");
 }
 
 TEST(InspectVerb, ListsTheTensorsThatAConfigAsksFor) {
@@ -121,6 +122,10 @@ TEST(LogitsVerb, WritesWhatTheLibraryComputes) {
   expect_refusal("logits --model '" + kModel + "' --ids '" + scratch.write("bad.json", "[1.5]") +
                      "' --out /tmp/never",
                  "no token id");
+  const std::string deep = std::string(100000, '[') + std::string(100000, ']');
+  expect_refusal("logits --model '" + kModel + "' --ids '" + scratch.write("deep.json", deep) +
+                     "' --out /tmp/never",
+                 "array is no token id");
 }
 
 TEST(RunVerb, AnswersTheFirstDemoProblem) {
