@@ -2,7 +2,8 @@
 # Checks the cuda backend on a GPU and prints a plain summary: audit, mutants, fuzzing, graphs, token
 # counts, compute-sanitizer, and faults injected into the environment.
 # Usage: tools/check_gpu.sh [FOLDER]   the programs' folder, default build/release/bin
-#   SECTIONS="audit fuzz"   only these (default: all of them)
+#   SECTIONS="audit fuzz"    only these (default: all of them)
+#   PART_SECONDS=1800        time for each part
 # Exit status: 0 all right, 1 something is wrong, 77 skipped because there is no usable GPU.
 set -uo pipefail
 bin=${1:-build/release/bin}
@@ -29,7 +30,7 @@ run() {
   local name=$1
   shift
   wanted "$name" || return 0
-  { "$@" >"$logs/$name" 2>&1; echo $? >"$logs/$name.status"; } &
+  { timeout "${PART_SECONDS:-1800}" "$@" >"$logs/$name" 2>&1; echo $? >"$logs/$name.status"; } &
   started+=("$name")
 }
 

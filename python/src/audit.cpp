@@ -14,10 +14,15 @@ namespace {
 
 // The audit runs without the GIL; between checks it looks at signals, so that Ctrl-C ends it.
 std::function<void(std::string_view)> watched(nb::object progress) {
-  return [progress = std::move(progress)](std::string_view check) {
+  // Shared: the audit copies its options without the GIL, and an object's count needs it.
+  const std::shared_ptr<nb::object> held(new nb::object(std::move(progress)), [](nb::object* last) {
+    const nb::gil_scoped_acquire gil;
+    delete last;
+  });
+  return [held](std::string_view check) {
     const nb::gil_scoped_acquire gil;
     if (PyErr_CheckSignals() != 0) nb::raise_python_error();
-    if (!progress.is_none()) progress(check);
+    if (!held->is_none()) (*held)(check);
   };
 }
 
