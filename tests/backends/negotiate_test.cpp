@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <fstream>
@@ -125,8 +125,7 @@ std::string without_column(const std::string& page, std::string_view title) {
     if (found != cells.end()) column = found - cells.begin();
     if (column < 0) continue;
     cells.erase(cells.begin() + column);
-    line = "|";
-    for (const std::string& cell : cells) line += cell + "|";
+    line = fmt::format("|{}|", fmt::join(cells, "|"));
   }
   return kept;
 }
