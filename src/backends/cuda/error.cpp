@@ -15,6 +15,8 @@ const char* advice(cudaError_t result) {
       return "check that a GPU is visible (CUDA_VISIBLE_DEVICES)";
     case cudaErrorInvalidValue:
       return "check that every tensor and the workspace lie in this device's memory";
+    case cudaErrorStreamCaptureUnsupported:
+      return "make one call of that many tokens before the capture: it makes the workspace";
     default:
       return "an earlier kernel on this device may have failed; run under compute-sanitizer";
   }
