@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "moe_bench.hpp"
@@ -55,7 +56,11 @@ std::string to_text(const MoeBenchReport& report) {
       report.shape.intermediate, report.shape.experts, report.shape.top_k, to_string(report.draw),
       report.variant, report.threads > 0 ? fmt::format(", {} threads", report.threads) : "",
       report.machine);
-  text += fmt::format("arithmetic rate: {}\n", report.arithmetic_source);
+  std::size_t workspace = 0;
+  for (const MoeBenchRow& row : report.rows) workspace = std::max(workspace, row.workspace_bytes);
+  text += fmt::format("packed weights {:.2f} GB, workspace {:.3f} GB; arithmetic rate: {}\n",
+                      static_cast<double>(report.weight_bytes) * 1e-9,
+                      static_cast<double>(workspace) * 1e-9, report.arithmetic_source);
   text += fmt::format("{:>6} {:>5} {:>9} {:>17} {:>9} {:>7} {:>7} {:>8}", "tokens", "hit", "ms",
                       "quartiles", "floor ms", "% floor", "GB/s", "GFLOP/s");
   if (!report.peer.empty()) text += fmt::format(" {:>9}  ratio to {}", "peer ms", report.peer);

@@ -9,23 +9,20 @@ namespace {
 constexpr int kThreads = 512;
 constexpr int kLoads = 8;  // independent 16-byte loads of a thread in flight
 
-// Each block walks its own contiguous part; the loads of one step are adjacent among the threads.
+// A block reads 64 KiB and ends. On an H200 this reads 4.60 TB/s where blocks that stay and walk
+// read 4.53, bulk copies into a ring of 192 KiB 4.58, and loads with a prefetch of 256 bytes 4.28.
 __global__ void __launch_bounds__(kThreads)
     read_all(const uint4* data, std::size_t vectors, std::uint32_t* sink) {
-  constexpr std::size_t kStep = std::size_t{kThreads} * kLoads;
-  std::uint32_t seen = 0;
-  const std::size_t steps = (vectors + kStep - 1) / kStep;
-  for (std::size_t step = blockIdx.x; step < steps; step += gridDim.x) {
-    uint4 values[kLoads];
-    const std::size_t first = step * kStep + threadIdx.x;
+  uint4 values[kLoads];
+  const std::size_t first = std::size_t{kThreads} * kLoads * blockIdx.x + threadIdx.x;
 #pragma unroll
-    for (int i = 0; i < kLoads; ++i) {
-      const std::size_t at = first + std::size_t{kThreads} * i;
-      values[i] = at < vectors ? __ldcs(data + at) : uint4{};
-    }
-#pragma unroll
-    for (int i = 0; i < kLoads; ++i) seen ^= values[i].x ^ values[i].y ^ values[i].z ^ values[i].w;
+  for (int i = 0; i < kLoads; ++i) {
+    const std::size_t at = first + std::size_t{kThreads} * i;
+    values[i] = at < vectors ? __ldcs(data + at) : uint4{};
   }
+  std::uint32_t seen = 0;
+#pragma unroll
+  for (int i = 0; i < kLoads; ++i) seen ^= values[i].x ^ values[i].y ^ values[i].z ^ values[i].w;
   // The compiler cannot know that the caller's data never gives this for every thread.
   if (seen == 0x5eed5eedu) *sink = seen;
 }
@@ -50,8 +47,8 @@ int multiprocessors() {
 }  // namespace
 
 void launch_read(const void* data, std::size_t bytes, std::uint32_t* sink, cudaStream_t stream) {
-  constexpr int kBlocksEach = 4;  // 2048 threads on a multiprocessor
-  static const int blocks = multiprocessors() * kBlocksEach;
+  constexpr std::size_t kPiece = std::size_t{kThreads} * kLoads * sizeof(uint4);
+  const auto blocks = static_cast<unsigned>((bytes + kPiece - 1) / kPiece);
   read_all<<<blocks, kThreads, 0, stream>>>(static_cast<const uint4*>(data), bytes / 16, sink);
   cuda::check_launch("the reading kernel");
 }

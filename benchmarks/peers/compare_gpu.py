@@ -32,25 +32,22 @@ FACTOR = 2.5
 
 
 @triton.jit
-def _read(data, sink, count, BLOCK: tl.constexpr):
-    total = tl.zeros((BLOCK,), tl.int32)
-    for start in range(tl.program_id(0) * BLOCK, count, tl.num_programs(0) * BLOCK):
-        total ^= tl.load(data + start + tl.arange(0, BLOCK))
-    if tl.sum(total) == 0x5EED5EED:
+def _read(data, sink, BLOCK: tl.constexpr):
+    words = tl.load(data + tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK))
+    if tl.sum(words) == 0x5EED5EED:
         tl.store(sink, 1)
 
 
 class Ceilings:
     def __init__(self) -> None:
-        self.memory = torch.randint(-2**31, 2**31 - 1, (2**29,), dtype=torch.int32, device="cuda")
+        self.memory = torch.randint(-2**31, 2**31 - 1, (2**30,), dtype=torch.int32, device="cuda")
         self.sink = torch.zeros(1, dtype=torch.int32, device="cuda")
         self.a, self.b = (torch.randn(8192, 8192, device="cuda").bfloat16() for _ in range(2))
         self.read(), self.dense()
 
     def read(self) -> float:
-        grid = (torch.cuda.get_device_properties(0).multi_processor_count * 8,)
-        seconds = timed(lambda: _read[grid](self.memory, self.sink, self.memory.numel(), BLOCK=8192,
-                                            num_warps=8))
+        grid = (self.memory.numel() // 8192,)
+        seconds = timed(lambda: _read[grid](self.memory, self.sink, BLOCK=8192, num_warps=4))
         return self.memory.numel() * 4 / seconds
 
     def dense(self) -> float:
@@ -192,7 +189,7 @@ class Comparison:
         result = {"tokens": tokens, "experts_hit": hit, "bytes": bytes_read,
                   "operations": operations, "floor_milliseconds": spread(floors),
                   "read_bytes_per_second": spread(reads), "operations_per_second": spread(rates),
-                  "triton_blocks": vars(blocks) if hasattr(blocks, "__dict__") else str(blocks),
+                  "triton_blocks": vars(blocks),
                   "engines": {}}
         for name, values in samples.items():
             result["engines"][name] = {
