@@ -14,12 +14,16 @@ struct LayerOptions {
   const Backend* instance = nullptr;  // a backend outside the list (plugin, mutant); wins
   LoadOptions load;
   std::shared_ptr<Collective> collective;  // null: one rank
+  // Bytes that the experts' workspace may take: longer calls go through in pieces that fit, each of
+  // which reads the weights again. 0: no bound.
+  std::size_t workspace_limit = 0;
 };
 
 class MoeLayer {
  public:
   // Validates the spec, checks the weights, negotiates, packs. Throws Error(user) for
-  // contradictions and bad tensors, Error(unsupported) naming every refused field.
+  // contradictions, bad tensors and a workspace_limit that no single token fits into,
+  // Error(unsupported) naming every refused field.
   // With a collective this is a collective call: every rank constructs its layer, or all wait.
   MoeLayer(const MoeSpec& spec, const MoeWeights& weights, const LayerOptions& options = {});
   ~MoeLayer();

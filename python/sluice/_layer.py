@@ -110,6 +110,7 @@ def layer(
     *,
     threads: int = 0,
     device: int = 0,
+    workspace_limit: int = 0,
 ) -> Layer:
     """Packs one MoE layer for a backend.
 
@@ -125,12 +126,14 @@ def layer(
     threads: 0 for one per core.
     device: the GPU of a backend that has one; weights that are on a GPU decide it themselves. Weights
       may be in host memory or on that GPU.
+    workspace_limit: bytes that calls may take; longer ones go through in pieces. 0: no bound.
 
     Raises Error: "user" lists every tensor that is missing, superfluous or misshapen; "unsupported"
     names every field that the backend refuses. The arrays are not needed afterwards.
     """
     chosen: str | Backend = "" if isinstance(backend, str) and backend == "auto" else backend
-    return Layer(_core.Layer(spec, _arrays.views(dict(weights)), chosen, threads, device))
+    return Layer(_core.Layer(spec, _arrays.views(dict(weights)), chosen, threads, device,
+                              workspace_limit))
 
 
 def route(

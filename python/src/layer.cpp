@@ -46,8 +46,8 @@ int device_of(const NamedTensors& views, int asked) {
 class PythonLayer {
  public:
   PythonLayer(const MoeSpec& spec, const nb::dict& weights, const nb::object& backend, int threads,
-              int device)
-      : backend_(backend), layer_(make(spec, weights, backend, threads, device)) {}
+              int device, std::size_t workspace_limit)
+      : backend_(backend), layer_(make(spec, weights, backend, threads, device, workspace_limit)) {}
 
   void forward(const Tensor& hidden_states, const Tensor* router_logits, const Tensor* topk_ids,
                const Tensor* topk_weights, const Tensor& output, const Tensor& out_ids,
@@ -65,8 +65,9 @@ class PythonLayer {
 
  private:
   static MoeLayer make(const MoeSpec& spec, const nb::dict& weights, const nb::object& backend,
-                       int threads, int device) {
+                       int threads, int device, std::size_t workspace_limit) {
     LayerOptions options;
+    options.workspace_limit = workspace_limit;
     if (nb::isinstance<nb::str>(backend)) {
       options.backend = nb::cast<std::string>(backend);
     } else if (!backend.is_none()) {
@@ -89,9 +90,9 @@ class PythonLayer {
 
 void bind_layer(nb::module_& module) {
   nb::class_<PythonLayer>(module, "Layer")
-      .def(nb::init<const MoeSpec&, const nb::dict&, const nb::object&, int, int>(),
+      .def(nb::init<const MoeSpec&, const nb::dict&, const nb::object&, int, int, std::size_t>(),
            nb::arg("spec"), nb::arg("weights"), nb::arg("backend").none(), nb::arg("threads"),
-           nb::arg("device"))
+           nb::arg("device"), nb::arg("workspace_limit"))
       .def("forward", &PythonLayer::forward, nb::arg("hidden_states"),
            nb::arg("router_logits").none(), nb::arg("topk_ids").none(),
            nb::arg("topk_weights").none(), nb::arg("output"), nb::arg("out_ids"),

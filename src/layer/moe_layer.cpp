@@ -1,5 +1,6 @@
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <sluice/layer.hpp>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "base/fail.hpp"
 #include "layer/check_devices.hpp"
 #include "layer/check_forward.hpp"
+#include "layer/pieces.hpp"
 #include "layer/rank_share.hpp"
 #include "layer/router_linear.hpp"
 
@@ -69,13 +71,30 @@ struct MoeLayer::Impl {
   std::unique_ptr<StagedExperts> staged;  // the same experts, for host tensors; null: the host
   bool router_weight_given = false;
   std::unique_ptr<RouterLinear> router;  // null: no router_weight, or the experts multiply by it
+  std::size_t workspace_limit = 0;
   AlignedBuffer workspace;
   DeviceBuffer device_workspace;
+
+  std::size_t experts_bytes(std::int64_t tokens) const {
+    return experts->workspace_bytes(piece_tokens(*experts, tokens, workspace_limit));
+  }
+
+  // Calls `forward` with each piece of the tokens.
+  template <typename Forward>
+  void in_pieces(const ForwardInput& input, const ForwardOutput& output, const Forward& forward) {
+    const std::int64_t tokens = input.hidden_states.shape[0];
+    const std::int64_t most = piece_tokens(*experts, tokens, workspace_limit);
+    if (most == tokens) return forward(input, output);
+    for (std::int64_t first = 0; first < tokens; first += most) {
+      const std::int64_t count = std::min(most, tokens - first);
+      forward(piece_of(input, first, count), piece_of(output, first, count));
+    }
+  }
 
   // On the host. Experts on a device have their workspace there.
   WorkspaceLayout layout(std::int64_t tokens) const {
     WorkspaceLayout layout;
-    if (!memory) layout.experts = align_up(experts->workspace_bytes(tokens));
+    if (!memory) layout.experts = align_up(experts_bytes(tokens));
     if (router) layout.logits = matrix_bytes(tokens, spec.router.num_experts);
     if (collective->size() > 1) layout.partial = matrix_bytes(tokens, spec.experts.hidden_size);
     return layout;
@@ -122,9 +141,11 @@ struct MoeLayer::Impl {
 
   // Host tensors; experts on a device get copies.
   void run(const ForwardInput& input, const ForwardOutput& output, void* stream) {
-    if (staged) return staged->forward(input, output, {}, stream);
-    const std::size_t bytes = experts->workspace_bytes(input.hidden_states.shape[0]);
-    experts->forward(input, output, {workspace.data(), bytes}, stream);
+    in_pieces(input, output, [&](const ForwardInput& in, const ForwardOutput& out) {
+      if (staged) return staged->forward(in, out, {}, stream);
+      const std::size_t bytes = experts->workspace_bytes(in.hidden_states.shape[0]);
+      experts->forward(in, out, {workspace.data(), bytes}, stream);
+    });
   }
 
   void sum_over_ranks(const ForwardInput& input, const ForwardOutput& output, std::byte* memory,
@@ -188,9 +209,11 @@ struct MoeLayer::Impl {
                : "the layer was made without it",
            to_string(place));
     }
-    const std::size_t bytes = experts->workspace_bytes(input.hidden_states.shape[0]);
-    device_workspace.grow(memory, bytes);
-    experts->forward(input, output, {device_workspace.data(), bytes}, stream);
+    device_workspace.grow(memory, experts_bytes(input.hidden_states.shape[0]));
+    in_pieces(input, output, [&](const ForwardInput& in, const ForwardOutput& out) {
+      const std::size_t bytes = experts->workspace_bytes(in.hidden_states.shape[0]);
+      experts->forward(in, out, {device_workspace.data(), bytes}, stream);
+    });
   }
 };
 
@@ -214,6 +237,8 @@ MoeLayer::MoeLayer(const MoeSpec& spec, const MoeWeights& weights, const LayerOp
     impl_->staged = std::make_unique<StagedExperts>(impl_->experts, std::string(backend.name()),
                                                     impl_->device, impl_->memory);
   }
+  impl_->workspace_limit = options.workspace_limit;
+  piece_tokens(*impl_->experts, 1, options.workspace_limit);  // or one token does not fit
   impl_->router_weight_given = static_cast<bool>(weights.router_weight);
   impl_->make_router(weights.router_weight, load.executor);
 }
@@ -240,8 +265,7 @@ std::size_t MoeLayer::weight_bytes() const {
 }
 
 std::size_t MoeLayer::workspace_bytes(std::int64_t tokens) const {
-  const std::size_t on_device =
-      impl_->memory ? impl_->experts->workspace_bytes(tokens) : std::size_t{0};
+  const std::size_t on_device = impl_->memory ? impl_->experts_bytes(tokens) : std::size_t{0};
   return impl_->layout(tokens).total() + on_device;
 }
 

@@ -47,10 +47,17 @@ void check_none(Findings& findings) {
   findings.expect(true, "zero tokens threw");
 }
 
-// Rows around each boundary of one long call, each against the oracle.
-void check_long(std::int64_t tokens, std::int64_t boundary, Findings& findings) {
+// Rows around each boundary of one long call, each against the oracle. With a `piece`, the
+// workspace is bounded to what so many tokens take.
+void check_long(std::int64_t tokens, std::int64_t boundary, Findings& findings,
+                std::int64_t piece = 0) {
   const Case subject = make_case(tokens, 11);
-  MoeLayer layer(subject.spec, subject.weights(), on_cuda());
+  LayerOptions options = on_cuda();
+  if (piece > 0) {
+    const auto experts = backend("cuda").load(subject.spec, subject.weights(), {});
+    options.workspace_limit = experts->workspace_bytes(piece);
+  }
+  MoeLayer layer(subject.spec, subject.weights(), options);
   DeviceCase there(subject);
   layer.forward(there.input(), there.output());
   const auto whole = there.result(tokens);
@@ -86,6 +93,11 @@ void run_token_counts(const Settings& settings, Findings& findings) {
     for (std::int64_t tokens = edge - 1; tokens <= edge + 1; ++tokens) {
       if (!settings.brief || edge <= 32)
         check_long(tokens, std::max<std::int64_t>(edge / 2, 1), findings);
+    }
+  }
+  for (const std::int64_t piece : {5, 48}) {
+    for (const std::int64_t tokens : {piece - 1, piece, piece + 1, 2 * piece, 2 * piece + 1}) {
+      check_long(tokens, piece, findings, piece);
     }
   }
   if (settings.brief) return;

@@ -210,6 +210,45 @@ TEST_F(DeviceLayer, RefusesTensorsInTwoPlaces) {
                [&] { host.forward(there.from_logits(), there.views()); });
 }
 
+// At the bound, one below and one above, for staged tensors and for those on the device.
+TEST_F(DeviceLayer, LongCallsGoThroughInPiecesThatFitTheWorkspaceLimit) {
+  const LoadOptions load = on(fake).load;
+  const auto bytes = [&](std::int64_t tokens) {
+    return fake.load(small.spec, small.weights(), load)->workspace_bytes(tokens);
+  };
+  std::vector<std::int64_t> pieces;
+  fake.afterwards = [&](const ForwardInput& input, const auto&, auto) {
+    pieces.push_back(input.hidden_states.shape[0]);
+  };
+  LayerOptions options = on(fake);
+  for (const std::size_t limit : {bytes(4), bytes(5) - 1}) {
+    options.workspace_limit = limit;
+    MoeLayer layer(small.spec, small.weights(), options);
+    const std::pair<std::int64_t, std::vector<std::int64_t>> cases[] = {
+        {3, {3}}, {4, {4}}, {5, {4, 1}}, {7, {4, 3}}, {8, {4, 4}}, {9, {4, 4, 1}}};
+    for (const auto& [count, expected_pieces] : cases) {
+      Tokens wanted(count), staged(count), direct(count);
+      host.forward(wanted.from_logits(), wanted.views());
+      pieces.clear();
+      layer.forward(staged.from_logits(), staged.views());
+      expect_same(staged, wanted);
+      EXPECT_EQ(pieces, expected_pieces);
+
+      DeviceTokens there(fake, direct);
+      pieces.clear();
+      layer.forward(there.from_logits(), there.views());
+      there.bring_back();
+      expect_same(direct, wanted);
+      EXPECT_EQ(pieces, expected_pieces);
+    }
+    EXPECT_EQ(layer.workspace_bytes(9), layer.workspace_bytes(4))
+        << "logits take 256 bytes in both";
+  }
+  options.workspace_limit = bytes(1) - 1;
+  expect_error(ErrorKind::user, {"workspace_limit", "one token needs"},
+               [&] { MoeLayer(small.spec, small.weights(), options); });
+}
+
 TEST_F(DeviceLayer, NoTokensNeedNoMemory) {
   MoeLayer layer(small.spec, small.weights(), on(fake));
   const int before = fake.memory->allocations();
