@@ -1,6 +1,7 @@
 // Loading: wrong tensors are listed together, options are checked, progress is told.
 #include <gtest/gtest.h>
 
+#include <sluice/audit.hpp>
 #include <sluice/error.hpp>
 
 #include "base/element.hpp"
@@ -145,6 +146,21 @@ TEST(Load, OneExpertPerTokenInKimi) {
   }
   EXPECT_EQ(logits_of(*edited.load(), ids), before);
   EXPECT_NE(logits_of(*edited.load(remote), ids), remote_before);
+}
+
+// With one expert per token too, routing is the backend's: what it loses there shows.
+TEST(Load, FaultsInTheRouterShowAtOneExpertPerToken) {
+  const std::vector<std::int32_t> ids{1, 2, 3, 4, 5, 6};
+  for (const char* family : {"afmoe", "kimi_linear"}) {
+    const std::string directory = golden_path(family, "single_expert").string();
+    const auto right = logits_of(*load_model(directory, {.backend = "cpu"}), ids);
+    for (const char* fault : {"drop:router.routed_scaling_factor", "drop:router.norm_topk_prob",
+                              "drop:router.norm_single_expert", "correction-bias-dropped"}) {
+      const auto broken = inject(backend("cpu"), fault);
+      EXPECT_NE(logits_of(*load_model(directory, {.instance = broken.get()}), ids), right)
+          << family << " " << fault;
+    }
+  }
 }
 
 // transformers writes a head of its own for a Kimi config that says tied, and [0, H] tensors for
