@@ -7,6 +7,7 @@
 #include <iostream>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <sluice/generate.hpp>
 
 #include "at_least.hpp"
@@ -31,7 +32,7 @@ Examples:
 struct Options {
   ModelChoice model;
   std::string backend;
-  std::string prompt;
+  std::optional<std::string> prompt;
   std::string file;
   std::string system;
   bool chat = false;
@@ -40,7 +41,7 @@ struct Options {
 };
 
 std::string prompt_text(const Options& options) {
-  if (!options.prompt.empty()) return options.prompt;
+  if (options.prompt) return *options.prompt;
   std::string text = !options.file.empty()
                          ? read_text(options.file)
                          : std::string{std::istreambuf_iterator<char>(std::cin), {}};

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sluice/tokenizer.hpp>
 
 #include "base/fail.hpp"
@@ -27,7 +28,7 @@ Examples:
 
 struct Options {
   std::string model;
-  std::string text;
+  std::optional<std::string> text;
   std::string file;
   bool decode = false;
   bool chat = false;
@@ -37,7 +38,7 @@ struct Options {
 
 std::string input_text(const Options& options) {
   if (!options.file.empty()) return read_text(options.file);
-  if (!options.text.empty()) return options.text;
+  if (options.text) return *options.text;
   return {std::istreambuf_iterator<char>(std::cin), {}};
 }
 

@@ -77,6 +77,18 @@ TEST(Usage, ComplaintsAboutASpecNameItsFileAndLine) {
   }
 }
 
+// An empty word is a text of no characters, and no reason to read standard input.
+TEST(Usage, AnEmptyTextIsAText) {
+  const test::ScratchDirectory scratch;
+  const std::string tokenize =
+      "printf hi | '" SLUICE_BINARY_DIR "/bin/sluice' tokenize --model '" SLUICE_SOURCE_DIR
+      "/demo/trinity-tiny' ";
+  ASSERT_EQ(std::system((tokenize + "'' >'" + scratch.file("empty") + "'").c_str()), 0);
+  EXPECT_EQ(scratch.read("empty"), "[]\n");
+  ASSERT_EQ(std::system((tokenize + ">'" + scratch.file("piped") + "'").c_str()), 0);
+  EXPECT_NE(scratch.read("piped"), "[]\n");
+}
+
 TEST(Usage, TheWordAfterAStopTextIsThePrompt) {
   expect_success("run --model '" SLUICE_SOURCE_DIR
                  "/demo/trinity-tiny' --max-new-tokens 1 --stop a hi");
