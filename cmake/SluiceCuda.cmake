@@ -18,6 +18,11 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nv
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
 endif()
+if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12)
+  message(STATUS "nvcc ${CMAKE_CUDA_COMPILER_VERSION} knows no C++20: no CUDA backend (12 or newer is needed)")
+  set(SLUICE_HAVE_CUDA OFF)
+  return()
+endif()
 find_package(CUDAToolkit REQUIRED)
 # A system folder among nvcc's own would hide the C++ library's wrappers of it.
 list(APPEND CMAKE_CUDA_IMPLICIT_INCLUDE_DIRECTORIES ${CMAKE_CXX_IMPLICIT_INCLUDE_DIRECTORIES})

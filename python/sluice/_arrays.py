@@ -83,6 +83,18 @@ def optional(array: Any, name: str) -> Tensor | None:
     return None if array is None else view(array, name)
 
 
+def host_view(array: Any, name: str) -> Tensor:
+    """The array as a Tensor that the host can read."""
+    tensor = view(array, name)
+    if tensor.device != "cpu":
+        raise Error(f"{name} is on {tensor.device}; it must be in host memory", "unsupported")
+    return tensor
+
+
+def host_views(arrays: dict[str, Any]) -> dict[str, Tensor]:
+    return {name: host_view(array, name) for name, array in arrays.items()}
+
+
 def views(arrays: dict[str, Any]) -> dict[str, Tensor]:
     return {name: view(array, name) for name, array in arrays.items()}
 
@@ -110,7 +122,4 @@ def empty_like(reference: Any, shape: tuple[int, ...], dtype: str) -> Any:
 
 def bits_of(array: Any, name: str) -> np.ndarray:
     """The raw elements of a host array as NumPy, without a copy: uint16 for BF16."""
-    tensor = view(array, name)
-    if tensor.device != "cpu":
-        raise Error(f"{name} is on {tensor.device}; it must be in host memory", "unsupported")
-    return tensor.bits()
+    return host_view(array, name).bits()

@@ -146,8 +146,9 @@ def route(
     """
     ids, weights = _core.route(
         spec,
-        _arrays.view(router_logits, "router_logits"),
-        _arrays.optional(router_bias, "router_bias"),
-        _arrays.optional(e_score_correction_bias, "e_score_correction_bias"),
+        _arrays.host_view(router_logits, "router_logits"),
+        None if router_bias is None else _arrays.host_view(router_bias, "router_bias"),
+        None if e_score_correction_bias is None
+        else _arrays.host_view(e_score_correction_bias, "e_score_correction_bias"),
     )
     return ids.bits(), weights.bits()

@@ -53,6 +53,7 @@ def oracle(
     Raises Error (user) for whatever sluice.layer would refuse.
     """
     expected, bound, ids, routed = _core.oracle(
-        spec, _arrays.views(dict(weights)), _arrays.views(dict(inputs)), slot_outputs_rounded
+        spec, _arrays.host_views(dict(weights)), _arrays.host_views(dict(inputs)),
+        slot_outputs_rounded,
     )
     return Truth(expected.bits(), bound.bits(), ids.bits(), routed.bits())

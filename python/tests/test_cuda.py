@@ -110,6 +110,28 @@ def test_tensors_in_two_places_are_refused_by_name(cuda):
         sluice.layer(problem.spec, weights, "cpu")
 
 
+def test_what_the_host_computes_refuses_cuda_tensors(cuda):
+    problem = make_problem()
+    weights, hidden, logits = on_gpu(cuda, problem)
+    with pytest.raises(sluice.Error, match="router_logits is on cuda:0"):
+        sluice.route(problem.spec, logits,
+                     e_score_correction_bias=problem.weights["e_score_correction_bias"])
+    with pytest.raises(sluice.Error, match="on cuda:0; it must be in host memory"):
+        sluice.oracle(problem.spec, weights, {"hidden_states": hidden, "router_logits": logits})
+
+
+def test_a_workspace_limit_cuts_calls_into_pieces(cuda):
+    problem = make_problem(tokens=50)
+    weights, hidden, logits = on_gpu(cuda, problem)
+    whole = sluice.layer(problem.spec, weights, "cuda")
+    limit = whole.workspace_bytes(17)
+    cut = sluice.layer(problem.spec, weights, "cuda", workspace_limit=limit)
+    assert cut.workspace_bytes(50) <= limit < whole.workspace_bytes(50)
+    assert truth_of(problem).accepts(cut(hidden, logits).cpu())
+    with pytest.raises(sluice.Error, match="one token needs"):
+        sluice.layer(problem.spec, weights, "cuda", workspace_limit=16)
+
+
 def test_the_audit_reaches_the_gpu(cuda):
     report = sluice.audit("cuda", suite="J")
     assert report.ok, report.text
