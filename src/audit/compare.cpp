@@ -112,12 +112,13 @@ class Comparer {
 
   void see_output(std::int64_t row_index, std::int64_t token,
                   const std::vector<std::int32_t>& ids) {
+    // What becomes of a token that is itself not finite is not defined; of others it is.
+    if (!oracle_.is_finite(token)) return;
     const std::vector<Approx>& expected = oracle_.output(token, ids);
     const auto width = static_cast<std::int64_t>(expected.size());
     Worst row;
     for (std::int64_t i = 0; i < width; ++i) {
       const Approx& truth = expected[static_cast<std::size_t>(i)];
-      // Non-finite hidden states: what becomes of that token is not defined, of others it is.
       if (!std::isfinite(truth.value)) continue;
       const double got = result_.output.get(row_index * width + i);
       row.see(share_of_bound(result_.output.dtype(), got, truth), token, i, got, truth);

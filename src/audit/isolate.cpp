@@ -20,8 +20,11 @@ std::string signal_name(int signal) {
   return name != nullptr ? fmt::format("SIG{}", name) : fmt::format("signal {}", signal);
 }
 
+// The child's last line when the work itself came to its end: code that calls exit() never says it.
+constexpr std::string_view kFinished = "\x04";
+
 // Reads what the child says until it closes the pipe or time is up. False: time is up.
-bool listen(int pipe, double seconds, std::string& last) {
+bool listen(int pipe, double seconds, std::string& last, bool& finished) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
   std::string text;
   for (;;) {
@@ -37,10 +40,21 @@ bool listen(int pipe, double seconds, std::string& last) {
     if (bytes <= 0) return true;
     text.append(buffer, static_cast<std::size_t>(bytes));
     for (std::size_t line = text.find('\n'); line != std::string::npos; line = text.find('\n')) {
-      last = text.substr(0, line);
+      const std::string said = text.substr(0, line);
       text.erase(0, line + 1);
+      if (said == kFinished) {
+        finished = true;
+      } else {
+        last = said;
+      }
     }
   }
+}
+
+void say(int pipe, std::string_view what) {
+  const std::string line = std::string(what) + "\n";
+  // Nobody listening is no reason to stop.
+  [[maybe_unused]] const ssize_t written = write(pipe, line.data(), line.size());
 }
 
 [[noreturn]] void be_child(const std::function<int(const Say&)>& work, int pipe) {
@@ -48,15 +62,12 @@ bool listen(int pipe, double seconds, std::string& last) {
   setpgid(0, 0);
   int code = 2;
   try {
-    code = work([pipe](std::string_view what) {
-      const std::string line = std::string(what) + "\n";
-      // Nobody listening is no reason to stop.
-      [[maybe_unused]] const ssize_t written = write(pipe, line.data(), line.size());
-    });
+    code = work([pipe](std::string_view what) { say(pipe, what); });
   } catch (const std::exception& error) {
     fmt::print(stderr, "sluice: error: {}\n", error.what());
   }
   std::fflush(nullptr);
+  say(pipe, kFinished);
   _exit(code);
 }
 
@@ -74,7 +85,8 @@ Isolated run_isolated(const std::function<int(const Say&)>& work, double seconds
   }
   close(ends[1]);
   Isolated outcome;
-  const bool in_time = listen(ends[0], seconds, outcome.during);
+  bool said_so = false;
+  const bool in_time = listen(ends[0], seconds, outcome.during, said_so);
   close(ends[0]);
   if (!in_time) {
     kill(-child, SIGKILL);
@@ -87,6 +99,8 @@ Isolated run_isolated(const std::function<int(const Say&)>& work, double seconds
     outcome.what = fmt::format("ran longer than {:g} s", seconds);
   } else if (WIFSIGNALED(status)) {
     outcome.what = fmt::format("crashed with {}", signal_name(WTERMSIG(status)));
+  } else if (!said_so) {
+    outcome.what = fmt::format("ended the process with exit code {}", WEXITSTATUS(status));
   } else {
     outcome.finished = true;
     outcome.exit_code = WEXITSTATUS(status);

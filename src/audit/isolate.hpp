@@ -10,7 +10,8 @@ namespace sluice::auditing {
 struct Isolated {
   bool finished = false;  // the child ran to its end
   int exit_code = 0;      // its own, if it finished
-  std::string what;       // otherwise: "crashed with SIGSEGV", "ran longer than 300 s"
+  std::string what;       // otherwise: "crashed with SIGSEGV", "ran longer than 300 s",
+                          // "ended the process with exit code 0"
   std::string during;     // the last thing that it said it was doing
 };
 

@@ -54,8 +54,9 @@ OwnedTensor tensor_of(const FencedBuffer& buffer, DType dtype, const Shape& shap
 }
 
 // One call of forward with fenced buffers; `workspace` is reused if it has the right size.
-RunResult call_forward(const Experts& experts, const Case& subject, const RunOptions& options,
-                       std::optional<Poison> poison, FencedBuffer& workspace) {
+RunResult call_forward(const Experts& experts, const Case& subject, const ForwardInput& input,
+                       const RunOptions& options, std::optional<Poison> poison,
+                       FencedBuffer& workspace) {
   RunResult result;
   const std::int64_t tokens = subject.tokens();
   const Shape output_shape{tokens, subject.spec.experts.hidden_size};
@@ -86,7 +87,7 @@ RunResult call_forward(const Experts& experts, const Case& subject, const RunOpt
       out.topk_weights = {weights.data(), DType::f32, routing_shape, {}};
     }
     const Unchanged unchanged(subject);
-    experts.forward(subject.input(), out, {workspace.data(), needed});
+    experts.forward(input, out, {workspace.data(), needed});
     result.memory = unchanged.complaint(subject);
     const auto fence = [&](const FencedBuffer& buffer, std::string_view name) {
       if (result.memory.empty() && !buffer.intact()) {
@@ -144,26 +145,29 @@ RunResult LoadedCase::run(std::optional<Poison> poison) {
     result.threw_at_load = true;
     return result;
   }
-  return call_forward(*impl_->experts, impl_->subject, impl_->options, poison, impl_->workspace);
+  return call_forward(*impl_->experts, impl_->subject, impl_->subject.input(), impl_->options,
+                      poison, impl_->workspace);
 }
 
-SharedCase::SharedCase(const Backend& backend, const Case& subject, const RunOptions& options)
+SharedCase::SharedCase(const Backend& backend, const MoeSpec& spec, const MoeWeights& weights,
+                       const RunOptions& options)
     : options_(options) {
   try {
-    experts_ = load_for_host(backend, subject.spec, subject.weights(), options.load);
+    experts_ = load_for_host(backend, spec, weights, options.load);
   } catch (...) {
     error_ = describe_exception();
   }
 }
 
-RunResult SharedCase::run(const Case& tokens) const {
+RunResult SharedCase::run(const Case& tokens, const ForwardInput& input) const {
   if (!experts_) {
     RunResult result;
     result.error = error_;
     result.threw_at_load = true;
     return result;
   }
-  return run_loaded(*experts_, tokens, options_);
+  FencedBuffer workspace;
+  return call_forward(*experts_, tokens, input, options_, options_.poison, workspace);
 }
 
 RunResult LoadedCase::run_rows(std::int64_t first, std::int64_t end) {
@@ -177,7 +181,7 @@ RunResult LoadedCase::run_rows(std::int64_t first, std::int64_t end) {
 
 RunResult run_loaded(const Experts& experts, const Case& subject, const RunOptions& options) {
   FencedBuffer workspace;
-  return call_forward(experts, subject, options, options.poison, workspace);
+  return call_forward(experts, subject, subject.input(), options, options.poison, workspace);
 }
 
 RunResult run_case(const Backend& backend, const Case& subject, const RunOptions& options) {

@@ -50,8 +50,13 @@ class LoadedCase {
 // One loaded layer that several threads call, each with buffers of its own.
 class SharedCase {
  public:
-  SharedCase(const Backend& backend, const Case& subject, const RunOptions& options);
-  RunResult run(const Case& tokens) const;
+  SharedCase(const Backend& backend, const Case& subject, const RunOptions& options)
+      : SharedCase(backend, subject.spec, subject.weights(), options) {}
+  SharedCase(const Backend& backend, const MoeSpec& spec, const MoeWeights& weights,
+             const RunOptions& options);
+  RunResult run(const Case& tokens) const { return run(tokens, tokens.input()); }
+  // Tokens of the case, but from elsewhere.
+  RunResult run(const Case& tokens, const ForwardInput& input) const;
 
  private:
   RunOptions options_;

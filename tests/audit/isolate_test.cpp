@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <stdexcept>
 #include <thread>
 
@@ -27,6 +28,19 @@ TEST(Isolate, SurvivesACrashAndKnowsWhere) {
       20);
   EXPECT_FALSE(outcome.finished);
   EXPECT_EQ(outcome.what, "crashed with SIGABRT");
+  EXPECT_EQ(outcome.during, "exact");
+}
+
+// exit(0) in somebody else's code must not read as "nothing was lost".
+TEST(Isolate, SeesCodeThatEndsTheProcess) {
+  const Isolated outcome = run_isolated(
+      [](const Say& say) -> int {
+        say("exact");
+        std::_Exit(0);
+      },
+      20);
+  EXPECT_FALSE(outcome.finished);
+  EXPECT_EQ(outcome.what, "ended the process with exit code 0");
   EXPECT_EQ(outcome.during, "exact");
 }
 

@@ -48,8 +48,10 @@ void draw_given_routing(Case& subject, DType ids_dtype, DType weights_dtype, boo
       } else {
         store_unaligned(ids.data(), index, order[at]);
       }
-      weights.set(index, exact ? std::ldexp(1.0f, static_cast<int>(draw.integer(-1, 1)))
-                               : static_cast<float>(draw.real(0.05, 1.4)));
+      // Whoever gives weights may give negative ones.
+      const float sign = draw.integer(0, 7) == 0 ? -1.0f : 1.0f;
+      weights.set(index, sign * (exact ? std::ldexp(1.0f, static_cast<int>(draw.integer(-1, 1)))
+                                       : static_cast<float>(draw.real(0.05, 1.4))));
     }
   }
   subject.tensors["topk_ids"] = std::move(ids);

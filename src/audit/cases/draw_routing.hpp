@@ -15,7 +15,7 @@ double ordinary_logit(Draw& draw, std::int64_t token, std::int64_t expert, std::
 // Replaces a bias tensor's values, if the case has it.
 void draw_bias(Case& subject, const char* name, Draw& draw, double low, double high);
 
-// Distinct ids; weights that are no powers of two, or with `exact` only such.
+// Distinct ids; weights of either sign that are no powers of two, or with `exact` only such.
 void draw_given_routing(Case& subject, DType ids, DType weights, bool exact, Draw& draw);
 
 }  // namespace sluice::auditing

@@ -14,6 +14,9 @@ namespace {
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
+// Ids beyond a byte, more choices than 8: Qwen3-Next's router.
+constexpr Sizes kManyExperts{512, 10, 16, 16};
+
 Sizes draw_sizes(Draw& draw) {
   Sizes sizes;
   sizes.experts = draw.one_of(6, 8, 12, 16);
@@ -31,7 +34,9 @@ DType draw_hidden_dtype(Draw& draw) { return draw.one_of(DType::bf16, DType::f32
 struct Plan {
   Sizes sizes;
   std::vector<std::string_view> keep_neutral;
-  std::int64_t tokens = 0;  // 0: drawn
+  std::int64_t tokens = 0;              // 0: drawn
+  std::optional<DType> hidden;          // drawn
+  std::optional<ScoreFunc> score_func;  // drawn
   bool bias_in_bf16_too = true;
 };
 
@@ -40,10 +45,13 @@ Case start(const SpecSource& source, std::uint64_t seed, std::string_view regime
   Case subject;
   subject.regime = regime;
   subject.seed = seed;
-  subject.spec = source.draw(neutral_spec(plan.sizes), draw, plan.keep_neutral);
+  MoeSpec base = neutral_spec(plan.sizes);
+  if (plan.score_func) base.router.score_func = *plan.score_func;
+  if (!accepts(source.backend, base)) base.router.score_func = ScoreFunc::softmax;
+  subject.spec = source.draw(base, draw, plan.keep_neutral);
   TensorPlan tensors;
   tensors.tokens = plan.tokens > 0 ? plan.tokens : draw.integer(3, 12);
-  tensors.hidden = draw_hidden_dtype(draw);
+  tensors.hidden = plan.hidden ? *plan.hidden : draw_hidden_dtype(draw);
   tensors.bias = plan.bias_in_bf16_too && draw.integer(0, 3) == 0 ? DType::bf16 : DType::f32;
   tensors.values = values;
   draw_tensors(subject, tensors, draw);
@@ -104,7 +112,9 @@ std::optional<Case> make_all_negative(const SpecSource& source, std::uint64_t se
   Case subject;
   subject.regime = "all-negative logits";
   subject.seed = seed;
-  subject.spec = source.draw(base, draw, std::array<std::string_view, 1>{"router_bias"});
+  // Softmax is the neutral one: left to the draw, it would hardly ever be here.
+  subject.spec =
+      source.draw(base, draw, std::array<std::string_view, 2>{"router_bias", "score_func"});
   draw_tensors(subject, {draw.integer(3, 12), draw_hidden_dtype(draw), DType::f32, Values::random},
                draw);
   draw_logits(subject, DType::f32, draw,
@@ -113,6 +123,44 @@ std::optional<Case> make_all_negative(const SpecSource& source, std::uint64_t se
                 return token % 2 == 0 ? d.real(-12.0, -3.0) : d.real(-40.0, -18.0);
               });
   return subject;
+}
+
+// exp of these overflows fp32 above 88 and vanishes below -88: only differences may be taken.
+std::optional<Case> make_huge_logits(const SpecSource& source, std::uint64_t seed) {
+  Draw draw(seed);
+  MoeSpec base = neutral_spec(draw_sizes(draw));
+  base.router.score_func = static_cast<ScoreFunc>(seed % 3);
+  if (!accepts(source.backend, base)) base.router.score_func = ScoreFunc::softmax;
+  Case subject;
+  subject.regime = "huge logits";
+  subject.seed = seed;
+  // Softmax is the neutral one: left to the draw, it would hardly ever be here.
+  subject.spec =
+      source.draw(base, draw, std::array<std::string_view, 2>{"router_bias", "score_func"});
+  draw_tensors(subject, {draw.integer(4, 12), draw_hidden_dtype(draw), DType::f32, Values::random},
+               draw);
+  draw_logits(subject, draw.one_of(DType::f32, DType::bf16), draw,
+              [](Draw& d, std::int64_t token, std::int64_t, std::int64_t) {
+                return (token % 2 == 0 ? 110.0 : -110.0) + 2.0 * normal(d);
+              });
+  return subject;
+}
+
+// Gates beyond 88, where a sigmoid by exp(x) / (1 + exp(x)) is NaN.
+std::optional<Case> make_large_gates(const SpecSource& source, std::uint64_t seed) {
+  return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+    plan.keep_neutral = {"activation_format", "output_dtype"};  // f16 overflows, rightly
+    if (s % 2 == 0) plan.keep_neutral.push_back("activation");  // the kind that takes a limit
+    plan.hidden = draw.one_of(DType::bf16, DType::f32);
+    Case subject = ordinary(b, s, "gates beyond 88", ordinary_logit, plan, draw);
+    OwnedTensor& hidden = subject.tensors["hidden_states"];
+    for (std::int64_t i = 0; i < hidden.elements(); ++i) hidden.set(i, 48.0f * hidden.get(i));
+    // A limit that only such gates reach.
+    MoeSpec limited = subject.spec;
+    limited.experts.swiglu_limit = 37.5;
+    if (!b.given && s % 2 == 0 && accepts(b.backend, limited)) subject.spec = limited;
+    return subject;
+  });
 }
 
 std::optional<Case> make_large_bias(const SpecSource& source, std::uint64_t seed) {
@@ -139,12 +187,15 @@ std::optional<Case> make_narrow_bias(const SpecSource& source, std::uint64_t see
 
 std::optional<Case> make_ties(const SpecSource& source, std::uint64_t seed) {
   return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+    // Sorting networks, warps and logits of 16 bits break ties in code of their own.
+    if (s % 3 == 0) plan.sizes = {128, 8, 16, 16};
+    if (s % 3 == 1) plan.tokens = 70;
     Case subject = ordinary(
         b, s, "exact ties",
         [](Draw& d, std::int64_t, std::int64_t, std::int64_t) {
           return d.one_of(-1.0, -0.0, 0.0, 0.5, 0.5);
         },
-        plan, draw);
+        plan, draw, s % 2 == 0 ? DType::bf16 : DType::f32);
     draw_bias(subject, "e_score_correction_bias", draw, 0.25, 0.25);
     draw_bias(subject, "router_bias", draw, -0.5, -0.5);
     return subject;
@@ -169,6 +220,8 @@ std::optional<Case> make_near_ties(const SpecSource& source, std::uint64_t seed)
 std::optional<Case> make_non_finite(const SpecSource& source, std::uint64_t seed) {
   return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
     plan.tokens = 10;
+    plan.score_func = static_cast<ScoreFunc>(s % 3);
+    plan.keep_neutral = {"score_func"};
     Case subject = ordinary(b, s, "NaN and infinite rows", ordinary_logit, plan, draw);
     OwnedTensor& logits = subject.tensors["router_logits"];
     const std::int64_t experts = logits.shape()[1];
@@ -183,6 +236,11 @@ std::optional<Case> make_non_finite(const SpecSource& source, std::uint64_t seed
     set(6, 2, 3, -kInf);
     // +inf plus -inf inside a group has no order; no released router ranks infinite scores.
     if (subject.spec.router.n_group == 1) set(7, 1, 2, kInf);
+    // Tokens that are themselves not finite (padding that nobody wrote) must stay alone with it.
+    OwnedTensor& hidden = subject.tensors["hidden_states"];
+    const std::int64_t width = hidden.shape()[1];
+    for (std::int64_t i = 0; i < width; ++i) hidden.set(i, kNan);
+    hidden.set(8 * width, kInf);
     return subject;
   });
 }
@@ -210,6 +268,7 @@ std::optional<Case> make_every_expert(const SpecSource& source, std::uint64_t se
 
 std::optional<Case> make_given(const SpecSource& source, std::uint64_t seed) {
   return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
+    if (s % 3 == 0) plan.sizes = kManyExperts;
     Case subject = start(b, s, "given routing", plan, draw);
     draw_given_routing(subject, draw.one_of(DType::i32, DType::i64),
                        draw.one_of(DType::f32, DType::bf16), false, draw);
@@ -242,12 +301,22 @@ std::optional<Case> make_wide(const SpecSource& source, std::uint64_t seed) {
   return ordinary(source, seed, "widths off the 128 grid", ordinary_logit, plan, draw);
 }
 
+// Inner products longer than one block of any kernel, off its grid.
+std::optional<Case> make_deep(const SpecSource& source, std::uint64_t seed) {
+  Draw draw(seed);
+  Plan plan;
+  const bool hidden = seed % 2 == 0;
+  plan.sizes = {2, draw.integer(1, 2), hidden ? 2056 : 40, hidden ? 16 : 2064};
+  plan.tokens = 2;
+  return ordinary(source, seed, "deep", ordinary_logit, plan, draw);
+}
+
 std::optional<Case> make_many_experts(const SpecSource& source, std::uint64_t seed) {
   Draw draw(seed);
   Plan plan;
-  plan.sizes = {128, 8, 16, 16};
+  plan.sizes = seed % 2 == 0 ? kManyExperts : Sizes{128, 8, 16, 16};
   plan.tokens = 9;
-  return ordinary(source, seed, "128 experts, 8 chosen", ordinary_logit, plan, draw);
+  return ordinary(source, seed, "many experts", ordinary_logit, plan, draw);
 }
 
 std::optional<Case> make_exact(const SpecSource& source, std::uint64_t seed) {
@@ -278,11 +347,13 @@ constexpr std::array kRegimes{
     Regime{"sparse", "a third of the fields", "ABCDEFGHIJNQ", false, make_sparse},
     Regime{"all-negative", "every logit negative, half of them below -17", "CD", false,
            make_all_negative},
+    Regime{"huge-logits", "logits around 110 and -110", "CD", false, make_huge_logits},
+    Regime{"large-gates", "gates beyond 88", "E", false, make_large_gates},
     Regime{"large-bias", "biases around 12", "C", false, make_large_bias},
     Regime{"narrow-bias", "biases in [6.8, 7.06]", "D", false, make_narrow_bias},
     Regime{"ties", "equal scores", "M", false, make_ties},
     Regime{"near-ties", "scores a few steps apart", "DM", false, make_near_ties},
-    Regime{"non-finite", "NaN and infinite logits", "M", false, make_non_finite},
+    Regime{"non-finite", "NaN and infinite logits and tokens", "JM", false, make_non_finite},
     Regime{"hot-expert", "one expert gets every token, others none", "BCGJ", false,
            make_hot_expert},
     Regime{"every-expert", "K = E", "CFG", false, make_every_expert},
@@ -290,7 +361,8 @@ constexpr std::array kRegimes{
     Regime{"one-token", "T = 1", "JKP", false, make_one_token},
     Regime{"tiles", "T around multiples of 16", "JOP", false, make_tiles},
     Regime{"wide", "H and I off the 128 grid", "IJNQ", false, make_wide},
-    Regime{"many-experts", "E = 128, K = 8", "C", false, make_many_experts},
+    Regime{"deep", "H or I beyond 2048", "IN", false, make_deep},
+    Regime{"many-experts", "E = 128, K = 8; E = 512, K = 10", "CM", false, make_many_experts},
     Regime{"exact", "small integers: the bound is zero", "HIN", false, make_exact},
     Regime{"many-tokens", "T > 65535", "L", true, make_many_tokens},
 };

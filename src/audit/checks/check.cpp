@@ -11,6 +11,8 @@ constexpr std::array kChecks{
           check_exact},
     Check{"fields", "each claimed field alone: live, exact, applied once", "ABCDEFGHINQ",
           check_fields},
+    Check{"pairs", "every two claimed fields together, and each with every form of call",
+          "ABCDEFGHIN", check_pairs},
     Check{"refusals", "unclaimed fields refused by name, claimed ones accepted", "Q",
           check_refusals},
     Check{"linearity", "the routed part is linear in factor and weights, the shared part fixed",
@@ -23,8 +25,12 @@ constexpr std::array kChecks{
     Check{"batch", "a token's bits do not depend on the batch, where that is claimed", "ODP",
           check_batch},
     Check{"concurrent", "two calls at once do not disturb each other", "O", check_concurrent},
+    Check{"calls",
+          "weights freed after load, gate and up apart, odd addresses, no routing asked for, two "
+          "layers at once",
+          "IJO", check_calls},
     Check{"zero tokens", "T = 0 does nothing, also without addresses", "K", check_zero_tokens},
-    Check{"token counts", "T around every power of two up to 256", "JKP", check_token_counts},
+    Check{"token counts", "T around every power of two up to 4096", "JKP", check_token_counts},
     Check{"addresses", "sizes and distances beyond 2^31", "L", check_addresses},
 };
 

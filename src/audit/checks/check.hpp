@@ -64,6 +64,7 @@ std::span<const Check> checks();
 // In the order of checks().
 void check_exact(Context& context);
 void check_fields(Context& context);
+void check_pairs(Context& context);
 void check_refusals(Context& context);
 void check_linearity(Context& context);
 void check_shards(Context& context);
@@ -71,6 +72,7 @@ void check_poison(Context& context);
 void check_threads(Context& context);
 void check_batch(Context& context);
 void check_concurrent(Context& context);
+void check_calls(Context& context);
 void check_zero_tokens(Context& context);
 void check_token_counts(Context& context);
 void check_addresses(Context& context);

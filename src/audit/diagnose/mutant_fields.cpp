@@ -13,6 +13,12 @@ struct Row {
 
 constexpr std::array kRows{
     Row{"scale-uninitialised", "experts.weight_format"},
+    Row{"softmax-overflows", "router.score_func"},
+    Row{"sigmoid-overflows", "experts.activation"},
+    Row{"columns-beyond", "experts.hidden_size"},
+    Row{"ids-in-a-byte", "router.num_experts"},
+    Row{"slots-beyond-8", "router.top_k"},
+    Row{"layers-share-the-factor", "router.routed_scaling_factor"},
     Row{"scale-", "router.routed_scaling_factor"},
     Row{"shared-gate", "layer.shared_expert_gate"},
     Row{"shared-width", "layer.shared_intermediate_size"},

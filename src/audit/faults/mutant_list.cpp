@@ -39,6 +39,7 @@ const std::vector<Mutant>& mutant_list() {
     add_parallel_mutants(all);
     add_layout_mutants(all);
     add_memory_mutants(all);
+    add_condition_mutants(all);
     std::stable_sort(all.begin(), all.end(), [](const Mutant& a, const Mutant& b) {
       return a.info.bug_class < b.info.bug_class;
     });

@@ -15,6 +15,7 @@ void add_input_weight_mutants(std::vector<Mutant>& list);  // F
 void add_parallel_mutants(std::vector<Mutant>& list);      // G
 void add_layout_mutants(std::vector<Mutant>& list);        // I, N
 void add_memory_mutants(std::vector<Mutant>& list);        // J, K, L, O, P, Q
+void add_condition_mutants(std::vector<Mutant>& list);     // what shows in company alone
 
 // Edits the spec that the inner backend is given, and fits the tensors to it.
 MakeFault with_spec(void (*edit)(MoeSpec&));

@@ -32,7 +32,12 @@ std::vector<double> scores_of(ScoreFunc func, const std::vector<double>& logits,
     double top = kNever;
     for (double x : scores) top = std::fmax(top, x);
     double sum = 0.0;
-    for (double& x : scores) sum += x = std::exp(x - top);
+    if (faults.softmax_overflows) {
+      for (double& x : scores) x = std::exp(static_cast<float>(x));
+      for (const double x : scores) sum += x;
+    } else {
+      for (double& x : scores) sum += x = std::exp(x - top);
+    }
     for (double& x : scores) x /= sum;
   }
   return scores;

@@ -14,6 +14,7 @@ struct RouterFaults {
   // scores
   bool bf16_logits = false;
   bool tanh_sigmoid = false;        // 0.5 (1 + tanh(x/2)) in fp32
+  bool softmax_overflows = false;   // exp of the logits themselves, in fp32
   bool no_negative_scores = false;  // top-k starts from 0: negative candidates never win
   // choosing
   bool bf16_bias = false;

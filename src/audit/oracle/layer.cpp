@@ -87,6 +87,12 @@ const std::optional<TokenRouting>& Oracle::routing(std::int64_t token) const {
   return routings_[static_cast<std::size_t>(token)];
 }
 
+bool Oracle::is_finite(std::int64_t token) const {
+  const auto width = case_.spec.experts.hidden_size;
+  const auto row = hidden_.begin() + token * width;
+  return std::all_of(row, row + width, [](float x) { return std::isfinite(x); });
+}
+
 std::vector<std::int32_t> Oracle::ids(std::int64_t token) const {
   if (const auto& routed = routing(token)) return routed->ids();
   const OwnedTensor& given = *case_.find("topk_ids");

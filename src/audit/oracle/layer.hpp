@@ -24,6 +24,8 @@ class Oracle {
 
   // Of the token's logits; nullopt when the case gives the routing.
   const std::optional<TokenRouting>& routing(std::int64_t token) const;
+  // Every hidden state of the token is a finite number.
+  bool is_finite(std::int64_t token) const;
   // What exact arithmetic chooses, or what the case gives.
   std::vector<std::int32_t> ids(std::int64_t token) const;
   std::vector<Approx> weights(std::int64_t token, std::span<const std::int32_t> ids) const;

@@ -37,10 +37,13 @@ Approx sqrt_softplus(const Approx& x) {
   const double inner = std::max(x.value, 0.0) + std::log1p(std::exp(-std::fabs(x.value)));
   if (!std::isfinite(x.value)) return {std::sqrt(inner), 0.0};
   const double slope = 1.0 / (1.0 + std::exp(-x.value));
+  // exp(x) may be flushed to zero, and the root makes much of little: no derivative there.
   const double error = slope * std::exp(std::min(x.error, 1.0)) * x.error +
-                       (2.0 * kElementary + std::fabs(x.value)) * kUnit * inner;
+                       (2.0 * kElementary + std::fabs(x.value)) * kUnit * inner + kSmallest;
   const double value = std::sqrt(inner);
-  return {value, error / (2.0 * value) + 2.0 * kUnit * value + kSmallest};
+  const double above = std::sqrt(inner + error) - value;
+  const double below = value - std::sqrt(std::max(inner - error, 0.0));
+  return {value, std::max(above, below) + 2.0 * kUnit * value + kSmallest};
 }
 
 }  // namespace

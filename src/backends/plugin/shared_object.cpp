@@ -23,6 +23,14 @@ SharedObject::SharedObject(const std::filesystem::path& path)
   if (given == nullptr) {
     fail(ErrorKind::user, "the plugin {} cannot work with plugin ABI {}", path_, SLUICE_PLUGIN_ABI);
   }
+  // Later versions append members, though not by the page: such a size was never sizeof.
+  constexpr std::uint64_t kLargest = 4096;
+  if (given->struct_size < sizeof given->struct_size || given->struct_size > kLargest) {
+    fail(ErrorKind::user,
+         "the plugin {} gives its sluice_plugin a struct_size of {}; it must be "
+         "sizeof(sluice_plugin), {} here",
+         path_, given->struct_size, sizeof plugin_);
+  }
   std::memcpy(&plugin_, given, std::min<std::size_t>(given->struct_size, sizeof plugin_));
   if (plugin_.abi != SLUICE_PLUGIN_ABI) {
     fail(ErrorKind::user, "the plugin {} was built for plugin ABI {}, this is {}; rebuild it",
