@@ -67,6 +67,9 @@ def main() -> None:
         axis.set(title=f"{shape} {sizes}, {draw}", xlabel="tokens", ylim=(0, 105))
         axis.title.set_fontsize(9)
         axis.set_xscale("log", base=2)
+        ticks = sorted({t for points in panel.values() for t in points})
+        axis.set_xticks(ticks, [f"{t // 1024}k" if t >= 1024 else str(t) for t in ticks], fontsize=8)
+        axis.minorticks_off()
         axis.grid(alpha=0.3)
         axis.axhline(100, color="black", linewidth=0.8)
     for axis in axes[:, 0]:

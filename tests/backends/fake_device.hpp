@@ -2,6 +2,7 @@
 // there and nowhere else, by the arithmetic of a host backend.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -70,7 +71,7 @@ class FakeBackend final : public Backend {
   bool computes_logits = false;
   // Called after each forward with what it was given.
   std::function<void(const ForwardInput&, const ForwardOutput&, std::span<std::byte>)> afterwards;
-  mutable void* last_stream = nullptr;
+  mutable std::atomic<void*> last_stream = nullptr;
 
  private:
   const Backend& inner_;

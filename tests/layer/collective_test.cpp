@@ -7,6 +7,7 @@
 #include <sluice/error.hpp>
 #include <thread>
 
+#include "backends/fake_device.hpp"
 #include "layer/small_layer.hpp"
 
 namespace sluice {
@@ -138,6 +139,42 @@ TEST(Collective, TensorSlicesOfExpertShardsAddUpToo) {
     Tokens part(7);
     layer.forward(part.from_logits(), part.views());
     EXPECT_EQ(part.output, whole.output) << rank;
+  });
+}
+
+// Backends on devices: host tensors are staged on each rank, in pieces that differ between ranks,
+// and the sums are the host's. Tensors on the device are refused.
+TEST(Collective, RanksOnDevicesAddUpToo) {
+  const SmallLayer small;
+  const test::FakeBackend fake;
+  Tokens whole(7);
+  MoeLayer(small.spec, small.weights(), reference()).forward(whole.from_logits(), whole.views());
+  on_ranks(2, [&](int rank, auto collective) {
+    const Shard shard = rank == 0 ? slice(0, 2) : slice(2, 4);
+    LayerOptions options = reference(collective);
+    options.instance = &fake;
+    const MoeSpec spec = with_shard(small.spec, shard);
+    const MoeWeights weights = small.weights(shard.experts);
+    const std::size_t one = fake.load(spec, weights, options.load)->workspace_bytes(1);
+    options.workspace_limit = one + (rank == 0 ? 64 : 0);  // two tokens at a time, or one
+    MoeLayer layer(spec, weights, options);
+    Tokens part(7);
+    layer.forward(part.from_logits(), part.views());
+    EXPECT_EQ(part.output, whole.output) << rank;
+    ForwardInput there = part.from_logits();
+    ForwardOutput output = part.views();
+    for (TensorView* view : {&there.hidden_states, &there.router_logits}) {
+      view->device = test::kFakeDevice;
+    }
+    for (MutableTensorView* view : {&output.output, &output.topk_ids, &output.topk_weights}) {
+      view->device = test::kFakeDevice;
+    }
+    try {
+      layer.forward(there, output);
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("sums over 2 ranks"), std::string::npos);
+    }
   });
 }
 

@@ -82,7 +82,7 @@ TEST_F(DeviceLayer, HostTensorsAreCopiedThereAndBack) {
   int stream = 0;
   layer.forward(tokens.from_logits(), tokens.views(), &stream);
   expect_same(tokens, expected);
-  EXPECT_EQ(fake.last_stream, &stream);
+  EXPECT_EQ(fake.last_stream.load(), &stream);
 
   // Given routing as well, with results that nobody asks for left out.
   Tokens given(5);
