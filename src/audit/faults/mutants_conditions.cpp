@@ -1,5 +1,6 @@
 // Faults that wait for company: another layer, a large number, a wide id, two fields at once. None
 // shows in a small call of one layer with ordinary numbers.
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -93,6 +94,22 @@ Fault stop_at_2048(const MoeSpec&, const MoeWeights&) {
   return fault;
 }
 
+// Elsewhere the call is not touched, so that ordinary numbers keep their bits.
+MakeFault only_beyond(float largest, TensorView ForwardInput::*where, const MakeFault& make) {
+  return [=](const MoeSpec& asked, const MoeWeights& weights) {
+    Fault fault = make(asked, weights);
+    if (!fault.forward) return fault;
+    fault.forward = [largest, where, forward = fault.forward](Call& call) {
+      const TensorView& view = call.input.*where;
+      const std::vector<float> values = view ? to_floats(view) : std::vector<float>{};
+      const bool beyond = std::any_of(values.begin(), values.end(),
+                                      [&](float x) { return std::fabs(x) > largest; });
+      return beyond ? forward(call) : call.forward();
+    };
+    return fault;
+  };
+}
+
 double overflowing_silu(const ExpertSpec& experts, double gate, double up) {
   const auto power = std::exp(static_cast<float>(experts.swiglu_alpha * gate));  // fp32: inf at 89
   return std::isinf(power) ? NAN : plain_activation(experts, gate, up);
@@ -107,13 +124,14 @@ void add_condition_mutants(std::vector<Mutant>& list) {
   };
   add('C', "softmax-overflows", "softmax did not subtract the largest logit",
       "docs/semantics.md §1 (a score for every finite logit)",
-      router_fault({.softmax_overflows = true}));
+      only_beyond(88.0f, &ForwardInput::router_logits, router_fault({.softmax_overflows = true})));
   add('E', "sigmoid-overflows", "the gate's sigmoid were exp(x) / (1 + exp(x))",
       "docs/semantics.md §2 (an activation for every finite gate)",
-      [](const MoeSpec& asked, const MoeWeights& weights) {
-        if (asked.experts.activation != Activation::swiglu) return Fault{};
-        return expert_fault(overflowing_silu)(asked, weights);
-      });
+      only_beyond(16.0f, &ForwardInput::hidden_states,
+                  [](const MoeSpec& asked, const MoeWeights& weights) {
+                    if (asked.experts.activation != Activation::swiglu) return Fault{};
+                    return expert_fault(overflowing_silu)(asked, weights);
+                  }));
   add('I', "columns-beyond-2048-dropped", "columns of H beyond 2048 were not read", "vllm#35497",
       stop_at_2048);
   add('J', "token-without-number-spreads", "one NaN token of padding spread to every token",
