@@ -56,7 +56,8 @@ bool check_pair(Context& context, const Field& a, const Field& b, Form form) {
 }  // namespace
 
 void check_pairs(Context& context) {
-  if (context.bank.source().given) return;
+  // What single fields have shown already, pairs would only repeat.
+  if (context.bank.source().given || !context.findings.empty()) return;
   std::vector<const Field*> claimed;
   for (const Field& field : fields()) {
     const bool size = field.kind == FieldKind::size;
