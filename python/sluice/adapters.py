@@ -109,7 +109,10 @@ _EXPERT_CLAIMS = ["experts.activation", "layer.local_expert_offset", "layer.num_
 
 
 class _Bf16Call(_Adapter):
-    """A call for bfloat16 tokens; what it cannot be given, the reference computes."""
+    """A call for bfloat16 tokens, and no others; what else it cannot be given, the reference computes.
+
+    The output's dtype is not among the claims: such a call writes what it reads.
+    """
 
     numpy_as = "tensor"  # NumPy has no bfloat16
     bf16_tokens = True  # the audit gives no others
@@ -127,6 +130,10 @@ class _Bf16Call(_Adapter):
         call = self._bind(spec, weights)
 
         def forward(hidden_states, router_logits, topk_ids, topk_weights):
+            dtype = _arrays.view(_on_host(hidden_states), "hidden_states").dtype
+            if dtype != "BF16":
+                raise Error(f"hidden_states is {dtype} and {self.__name__} takes BF16 alone; "
+                            "audit it with bf16_tokens=True", "unsupported")
             if topk_ids is not None and not self.takes_routing:
                 return reference(hidden_states, None, topk_ids, topk_weights)
             result = call(hidden_states, router_logits, topk_ids, topk_weights)

@@ -150,6 +150,18 @@ def test_torch_tensors_reach_the_calls_as_bfloat16(torch):
             ("routing_bias", torch.float32)} <= kinds
 
 
+@pytest.mark.parametrize("adapter, fn", [(adapters.flashinfer_bf16_moe, fi.trtllm_bf16_moe),
+                                         (adapters.flashinfer_bf16_routed_moe,
+                                          fi.trtllm_bf16_routed_moe),
+                                         (adapters.vllm_fused_experts, fused_experts)])
+def test_tokens_that_a_call_does_not_take_are_refused_by_name(adapter, fn):
+    counted = Counted(fn)
+    assert adapter.bf16_tokens and "layer.output_dtype" not in adapter.claims
+    report = sluice.audit(adapter(counted), suite="J", rounds=1, bf16_tokens=False, diagnose=False)
+    refused = [f.message for f in report.failures if "hidden_states is F" in f.message]
+    assert refused and all(f"{fn.__name__} takes BF16 alone" in message for message in refused)
+
+
 @pytest.mark.parametrize("method", [m for m in fi.RoutingMethodType if m.name != "Unspecified"])
 def test_every_method_is_recognised_by_its_fields(method):
     spec = sluice.MoeSpec(num_experts=8, top_k=1 if method.name == "Llama4" else 3, hidden_size=64,
