@@ -1,4 +1,4 @@
-// out = F * sum over slots of w (y + down_bias) + gate * shared, in fp32, in slot order.
+// out = F * sum over slots of w (y + down_bias) + gate * shared: fp32, in slot order, one rounding.
 #include "backends/cuda/device_elements.cuh"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/params.hpp"
@@ -8,16 +8,6 @@ namespace {
 
 constexpr int kThreads = 128;
 
-__device__ float4 read_row(const Combine& args, std::int64_t row, int column) {
-  const float* y = args.y + row * args.hidden + column;
-  float4 sum = *reinterpret_cast<const float4*>(y);
-  for (int part = 1; part < args.split; ++part) {
-    const float4 more = *reinterpret_cast<const float4*>(y + part * args.y_rows * args.hidden);
-    sum.x += more.x, sum.y += more.y, sum.z += more.z, sum.w += more.w;
-  }
-  return sum;
-}
-
 __device__ void add(float4& sum, float factor, const float4& term) {
   sum.x = fmaf(factor, term.x, sum.x);
   sum.y = fmaf(factor, term.y, sum.y);
@@ -25,24 +15,36 @@ __device__ void add(float4& sum, float factor, const float4& term) {
   sum.w = fmaf(factor, term.w, sum.w);
 }
 
-__global__ void __launch_bounds__(kThreads) combine_kernel(Combine args) {
-  begin();
-  const Plan& plan = args.plan;
-  const int quads = args.hidden / 4;
-  const std::int64_t at = blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x;
-  const int token = static_cast<int>(at / quads);
-  const int column = static_cast<int>(at % quads) * 4;
-  if (token >= plan.tokens) return;
+// Rows of -1 are not read and count as zero.
+__device__ float4 read_row(const Combine& args, std::int64_t row, int column) {
+  if (row < 0) return {};
+  return *reinterpret_cast<const float4*>(args.y + row * args.hidden + column);
+}
+
+__device__ void combine_four(const Combine& args, const Plan& plan, int token, int column) {
+  constexpr int kBatch = 8;  // slots whose rows are under way together
   float4 sum{};
-#pragma unroll 8
-  for (int slot = 0; slot < plan.top_k; ++slot) {
-    const int row = plan.slot_row[token * plan.top_k + slot];
-    if (row < 0) continue;
-    const float weight = plan.slot_weight[token * plan.top_k + slot];
-    add(sum, args.weight_on_input ? 1.0f : weight, read_row(args, row, column));
-    if (args.down_bias != nullptr) {
-      const std::int64_t expert = plan.slot_local[token * plan.top_k + slot];
-      add(sum, weight,
+#pragma unroll 1
+  for (int first = 0; first < plan.top_k; first += kBatch) {
+    std::int32_t rows[kBatch];
+    float weights[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int slot = token * plan.top_k + first + i;
+      const bool exists = first + i < plan.top_k;
+      rows[i] = exists ? plan.slot_row[slot] : -1;
+      weights[i] = exists ? plan.slot_weight[slot] : 0.0f;
+    }
+    float4 y[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) y[i] = read_row(args, rows[i], column);
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      if (rows[i] < 0) continue;
+      add(sum, args.weight_on_input ? 1.0f : weights[i], y[i]);
+      if (args.down_bias == nullptr) continue;
+      const std::int64_t expert = plan.slot_local[token * plan.top_k + first + i];
+      add(sum, weights[i],
           *reinterpret_cast<const float4*>(args.down_bias + expert * args.hidden + column));
     }
   }
@@ -55,12 +57,21 @@ __global__ void __launch_bounds__(kThreads) combine_kernel(Combine args) {
   store_four(args.output, args.dtype, static_cast<std::int64_t>(token) * args.hidden + column, sum);
 }
 
+__global__ void __launch_bounds__(kThreads) combine_kernel(Combine args, Plan plan) {
+  begin();
+  const int quads = args.hidden / 4;
+  const std::int64_t at = blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x;
+  const int token = static_cast<int>(at / quads);
+  if (token >= plan.tokens) return;
+  combine_four(args, plan, token, static_cast<int>(at % quads) * 4);
+}
+
 }  // namespace
 
-void combine(const Combine& args, cudaStream_t stream) {
-  const std::int64_t threads = static_cast<std::int64_t>(args.plan.tokens) * (args.hidden / 4);
+void combine(const Combine& args, const Plan& plan, cudaStream_t stream) {
+  const std::int64_t threads = static_cast<std::int64_t>(plan.tokens) * (args.hidden / 4);
   launch("combine", combine_kernel, static_cast<unsigned>(ceil_div(threads, kThreads)), kThreads, 0,
-         stream, args);
+         stream, args, plan);
 }
 
 }  // namespace sluice::cuda

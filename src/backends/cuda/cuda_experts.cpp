@@ -37,9 +37,8 @@ void check_aligned(const char* name, const void* data) {
 
 struct CudaExperts::Call {
   Plan plan;
-  Staging staging;
   Ffn ffn;
-  float* gate = nullptr;
+  Staging staging;
 };
 
 CudaExperts::CudaExperts(const MoeSpec& spec, const MoeWeights& weights, int device)
@@ -51,19 +50,14 @@ bool CudaExperts::plain() const {
          experts.swiglu_beta == 0.0 && std::isinf(experts.swiglu_limit) && bank_.bias1 == nullptr;
 }
 
-FfnChoice CudaExperts::choice(std::int64_t tokens) const {
-  return choose_ffn(
-      {tokens, spec_.router.top_k, spec_.router.num_experts, bank_.routed.columns2(), plain()});
-}
-
 CudaExperts::Call CudaExperts::prepare(std::int64_t tokens, Workspace& workspace) const {
   const std::int64_t top_k = spec_.router.top_k;
   const std::int64_t slots = tokens * top_k;
   const std::int64_t hidden = spec_.experts.hidden_size;
   const bool dense = tokens <= kDenseTokens;
   const bool has_shared = bank_.shared.width > 0;
-  const FfnChoice chosen = choice(tokens);
-  const std::int64_t segment_groups = max_groups(chosen.tile);
+  const FfnTile tile = choose_ffn({tokens, top_k, spec_.router.num_experts, plain()});
+  const std::int64_t segment_groups = max_groups(tile);
 
   // Each expert that is hit rounds its rows up to a group.
   const std::int64_t hit_most = std::min(bank_.local_experts, slots);
@@ -77,7 +71,6 @@ CudaExperts::Call CudaExperts::prepare(std::int64_t tokens, Workspace& workspace
   const std::int64_t shared_segments = ceil_div(shared_groups, segment_groups);
   const std::int64_t ready =
       segments + ceil_div(shared_groups, max_groups(FfnTile::rows64_tokens32));
-  const std::int64_t x_groups = (dense ? 1 : groups) + shared_groups;
 
   Call call;
   Plan& plan = call.plan;
@@ -86,29 +79,32 @@ CudaExperts::Call CudaExperts::prepare(std::int64_t tokens, Workspace& workspace
   plan.local_experts = static_cast<int>(bank_.local_experts);
   plan.segment_groups = static_cast<int>(segment_groups);
   plan.sort_blocks = static_cast<int>(ceil_div(tokens, kSortTokens));
-  plan.ready_count = static_cast<int>(ready);
+  plan.counter_count = static_cast<int>(1 + ready);
   plan.slot_local = workspace.take<std::int32_t>(slots).data();
   plan.slot_weight = workspace.take<float>(slots).data();
   plan.slot_row = workspace.take<std::int32_t>(slots).data();
   plan.block_base = workspace.take<std::int32_t>(bank_.local_experts * plan.sort_blocks).data();
   plan.expert_row = workspace.take<std::int32_t>(bank_.local_experts).data();
+  plan.row_token = workspace.take<std::int32_t>(dense ? 0 : groups * kGroupRows).data();
+  plan.group_count = workspace.take<std::int32_t>(1).data();
   plan.segments = workspace.take<Segment>(segments).data();
   plan.segment_count = workspace.take<std::int32_t>(1).data();
-  plan.next_tile = workspace.take<std::int32_t>(1).data();
-  plan.ready = workspace.take<std::int32_t>(plan.ready_count).data();
-  const auto gate = workspace.take<float>(bank_.shared_gate != nullptr ? tokens : 0);
-  call.gate = gate.empty() ? nullptr : gate.data();
+  plan.counters = workspace.take<std::int32_t>(plan.counter_count).data();
+  plan.next_tile = plan.counters;
+  plan.ready = plan.counters + 1;
+
+  if (bank_.shared_gate != nullptr) call.staging.gate_out = workspace.take<float>(tokens).data();
 
   Staging& staging = call.staging;
   staging.hidden = static_cast<int>(hidden);
   staging.column_blocks = static_cast<int>(bank_.routed.columns1());
-  staging.groups = x_groups;
-  staging.shared_group = static_cast<int>(dense ? 1 : groups);
+  staging.routed_groups = static_cast<int>(dense ? 1 : groups);
+  staging.groups = staging.routed_groups + shared_groups;
   staging.has_shared = has_shared;
   staging.weight_on_input = spec_.router.apply_router_weight_on_input;
   staging.shared_gate = bank_.shared_gate;
-  staging.gate_out = call.gate;
-  staging.x = workspace.take<std::uint8_t>(x_groups * bank_.routed.columns1() * kGroupBytes).data();
+  staging.x =
+      workspace.take<std::uint8_t>(staging.groups * staging.column_blocks * kGroupBytes).data();
 
   Ffn& ffn = call.ffn;
   const auto block_of = [](const BlockShape& shape, const std::uint8_t* weights1,
@@ -139,32 +135,28 @@ CudaExperts::Call CudaExperts::prepare(std::int64_t tokens, Workspace& workspace
         workspace.take<std::uint8_t>(shared_groups * bank_.shared.columns2() * kGroupBytes).data();
     ffn.shared.activation.kind = experts.activation;  // no alpha, beta and limit
     ffn.shared_segments = static_cast<int>(shared_segments);
-    ffn.shared_groups = static_cast<int>(shared_groups);
-    ffn.shared_x_group = staging.shared_group;
+    ffn.shared_x_group = staging.routed_groups;
   }
   ffn.tiles2 = static_cast<int>(bank_.routed.rows2() / kTileRows);
-  ffn.split = chosen.split;
   ffn.gated = bank_.routed.gated;
   ffn.x = staging.x;
-  ffn.x_groups = x_groups;
-  ffn.y_rows = (groups + shared_groups) * kGroupRows;
-  ffn.y = workspace.take<float>(ffn.split * ffn.y_rows * hidden).data();
+  ffn.x_groups = staging.groups;
+  ffn.y = workspace.take<float>((groups + shared_groups) * kGroupRows * hidden).data();
   ffn.hidden = static_cast<int>(hidden);
-  ffn.tile = chosen.tile;
+  ffn.tile = tile;
   ffn.plain = plain();
   ffn.plan = plan;
   return call;
 }
 
 std::size_t CudaExperts::workspace_bytes(std::int64_t tokens) const {
-  // Few tokens are cut into more partial sums than many: the largest of the two ways counts, so
-  // that the size is monotone.
+  if (tokens == 0) return 0;
   const auto bytes = [&](std::int64_t count) {
     Workspace counted;
     prepare(count, counted);
     return counted.used();
   };
-  if (tokens == 0) return 0;
+  // Eight tokens, a group for every expert hit, may need more than nine, sorted.
   const std::int64_t chunk = std::min(tokens, kChunkTokens);
   return std::max(bytes(chunk), bytes(std::min<std::int64_t>(chunk, kDenseTokens)));
 }
@@ -213,6 +205,7 @@ void CudaExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& 
   routing.local_expert = bank_.local_expert;
   routing.ids_out = static_cast<std::int32_t*>(output.topk_ids.data);
   routing.weights_out = static_cast<float*>(output.topk_weights.data);
+
   call.staging.hidden_states = input.hidden_states.data;
   call.staging.dtype = input.hidden_states.dtype;
   if (tokens <= kDenseTokens) {
@@ -220,14 +213,13 @@ void CudaExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& 
   } else {
     route(routing, call.plan, stream);
     make_plan(call.plan, stream);
+    sort_rows(call.plan, call.staging, stream);
     stage(call.plan, call.staging, stream);
   }
   run_ffn(call.ffn, stream);
 
   Combine last;
   last.y = call.ffn.y;
-  last.y_rows = call.ffn.y_rows;
-  last.split = call.ffn.split;
   last.hidden = call.ffn.hidden;
   last.down_bias = bank_.down_bias;
   last.weight_on_input = spec_.router.apply_router_weight_on_input;
@@ -236,11 +228,10 @@ void CudaExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& 
   }
   last.has_shared = bank_.shared.width > 0;
   last.shared_row = call.ffn.shared.h_group0 * kGroupRows;
-  last.gate = call.gate;
+  last.gate = call.staging.gate_out;
   last.output = output.output.data;
   last.dtype = output.output.dtype;
-  last.plan = call.plan;
-  combine(last, stream);
+  combine(last, call.plan, stream);
 }
 
 }  // namespace sluice::cuda

@@ -25,7 +25,6 @@ class CudaExperts final : public Experts {
   Call prepare(std::int64_t tokens, Workspace& workspace) const;
   void forward_chunk(const ForwardInput& input, const ForwardOutput& output, std::byte* memory,
                      cudaStream_t stream) const;
-  FfnChoice choice(std::int64_t tokens) const;
   // SwiGLU as most models have it: the kernel with wide tiles.
   bool plain() const;
 

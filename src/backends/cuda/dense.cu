@@ -1,6 +1,6 @@
 // At most eight tokens: routing, plan and staging in one launch. Every expert that is hit computes
-// all the tokens, so the staged tokens are one group whatever the routing says, and are staged
-// beside it. Block 0 routes, block 1 + t stages token t.
+// all the tokens, so that their rows are one group whatever the routing says, staged beside it.
+// Block 0 routes, the others stage.
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/route_choice.hpp"
 #include "backends/cuda/staging.cuh"
@@ -25,8 +25,7 @@ template <int kPerLane>
 __device__ void route_and_plan(const Routing& args, const Plan& plan, float* scratch) {
   __shared__ HitList hits;
   if (threadIdx.x < kMaxExperts / 32) hits.words[threadIdx.x] = 0;
-  for (int i = threadIdx.x; i < plan.ready_count; i += kThreads) plan.ready[i] = 0;
-  if (threadIdx.x == 0) *plan.next_tile = 0;
+  for (int i = threadIdx.x; i < plan.counter_count; i += kThreads) plan.counters[i] = 0;
   __syncthreads();
   const int token = threadIdx.x / 32;
   std::int32_t local = -1;
@@ -40,7 +39,8 @@ __device__ void route_and_plan(const Routing& args, const Plan& plan, float* scr
   const int lane = threadIdx.x % 32;
   if (token < plan.tokens && lane < plan.top_k) {
     const int hit = local < 0 ? 0 : hits.rank(local);
-    if (local >= 0) plan.segments[hit] = {local, 0, hit, 1};  // the same from each of its tokens
+    if (local >= 0)
+      plan.segments[hit] = {local, 0, hit, plan.tokens};  // the same from each of its tokens
     plan.slot_row[token * plan.top_k + lane] =
         local < 0 ? -1 : hit * static_cast<int>(kGroupRows) + token;
   }
@@ -54,25 +54,27 @@ __device__ void route_and_plan(const Routing& args, const Plan& plan, float* scr
 template <int kPerLane>
 __global__ void __launch_bounds__(kThreads) dense_kernel(Routing args, Plan plan, Staging staging) {
   extern __shared__ float scratch[];
+  __shared__ float factors[kDenseTokens];
   begin();
   if (blockIdx.x == 0) return route_and_plan<kPerLane>(args, plan, scratch);
-  const int token = blockIdx.x - 1;
-  // Weight on input is defined for K = 1, and given weights or logits alike must be routed first.
-  __shared__ float weight;
-  if (staging.weight_on_input) {
-    if (threadIdx.x < 32) {
-      const float own = route_token<kPerLane>(args, token, scratch).weight;
-      if (threadIdx.x == 0) weight = own;
+  const int warp = threadIdx.x / 32;
+  if (warp < plan.tokens) {
+    // Weight on input needs the weight of the token's only slot: every block routes for itself.
+    float factor = 1.0f;
+    if (staging.weight_on_input) {
+      factor =
+          route_token<kPerLane>(args, warp, scratch + warp * group_scratch(args.router)).weight;
     }
-    __syncthreads();
+    if (threadIdx.x % 32 == 0) factors[warp] = factor;
+    if (staging.shared_gate != nullptr && blockIdx.x == 1) gate_shared(staging, warp);
   }
-  const std::int32_t row = token;
-  for (int chunk = threadIdx.x; chunk < staging.column_blocks * 8; chunk += kThreads) {
-    stage_token(staging, token, &row, &weight, 1, chunk);
-  }
-  if (staging.has_shared && staging.shared_gate != nullptr && threadIdx.x < 32) {
-    gate_shared(staging, token);
-  }
+  __syncthreads();
+  const int row = threadIdx.x % 32 / 4;
+  const int token = row < plan.tokens ? row : -1;
+  const int first = (blockIdx.x - 1) * kDenseTokens + warp;
+  const int step = (gridDim.x - 1) * kDenseTokens;
+  stage_group(staging, 0, token, token < 0 ? 1.0f : factors[row], first, step);
+  if (staging.has_shared) stage_group(staging, 1, token, 1.0f, first, step);
 }
 
 template <int kPerLane>
@@ -80,7 +82,9 @@ void run(const Routing& args, const Plan& plan, const Staging& staging, cudaStre
   const std::size_t bytes = kDenseTokens * group_scratch(args.router) * sizeof(float);
   const auto kernel = dense_kernel<kPerLane>;
   allow_shared_memory(kernel, bytes);
-  launch("prepare_dense", kernel, 1 + plan.tokens, kThreads, bytes, stream, args, plan, staging);
+  const std::int64_t stagers = ceil_div(staging.column_blocks, kDenseTokens);
+  launch("prepare_dense", kernel, static_cast<unsigned>(1 + stagers), kThreads, bytes, stream, args,
+         plan, staging);
 }
 
 }  // namespace

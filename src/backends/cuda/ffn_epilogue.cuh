@@ -46,18 +46,17 @@ __device__ inline void store_h(const FfnBlocks& blocks, std::int64_t group, int 
   *reinterpret_cast<std::uint32_t*>(to) = units;
 }
 
-// `warp`: of the tile's 16-row groups.
+// `rows16`: which 16 rows of GEMM 1 this warp holds.
 template <typename Act, int kTokens>
-__device__ void finish_gemm1(const Tile& tile, const FfnBlocks& blocks, int warp,
+__device__ void finish_gemm1(const Tile& tile, const FfnBlocks& blocks, int rows16,
                              const float (&sums)[kTokens / 2]) {
-  const int rows16 = tile.row_tile * 4 + warp;
   const int in_eight = threadIdx.x % 32 / 4;
   const std::int64_t group = tile.segment.group - blocks.h_group0;
   if constexpr (Act::kGated) {
     const Act act(blocks, tile.segment, rows16 * 8 + in_eight);
 #pragma unroll
     for (int j = 0; j < kTokens / 8; ++j) {
-      if (j >= tile.segment.groups) break;
+      if (j * 8 >= tile.segment.rows) break;
       store_h(blocks, group + j, rows16, act(sums[4 * j], sums[4 * j + 2]),
               act(sums[4 * j + 1], sums[4 * j + 3]));
     }
@@ -66,7 +65,7 @@ __device__ void finish_gemm1(const Tile& tile, const FfnBlocks& blocks, int warp
     const Act high(blocks, tile.segment, rows16 * 16 + 8 + in_eight);
 #pragma unroll
     for (int j = 0; j < kTokens / 8; ++j) {
-      if (j >= tile.segment.groups) break;
+      if (j * 8 >= tile.segment.rows) break;
       store_h(blocks, group + j, rows16 * 2, low(sums[4 * j], 0.0f), low(sums[4 * j + 1], 0.0f));
       store_h(blocks, group + j, rows16 * 2 + 1, high(sums[4 * j + 2], 0.0f),
               high(sums[4 * j + 3], 0.0f));
@@ -75,26 +74,26 @@ __device__ void finish_gemm1(const Tile& tile, const FfnBlocks& blocks, int warp
 }
 
 template <int kTokens>
-__device__ void finish_gemm2(const Ffn& ffn, const Tile& tile, int warp,
+__device__ void finish_gemm2(const Ffn& ffn, const Tile& tile, int rows16,
                              const float (&sums)[kTokens / 2]) {
   const int lane = threadIdx.x % 32;
-  const int column = (tile.row_tile * 4 + warp) * 16 + lane / 4;  // of the output
-  const std::int64_t row = tile.part * ffn.y_rows + tile.segment.group * kGroupRows + lane % 4 * 2;
+  const int column = rows16 * 16 + lane / 4;  // of the output
+  const int even = lane % 4 * 2;              // token of a group
+  const std::int64_t row = tile.segment.group * kGroupRows + even;
   float* to = ffn.y + row * ffn.hidden + column;
-  // Columns of y are a multiple of 8: each half of the 16 rows is inside or outside as a whole.
+  // H is a multiple of 8: each half of the 16 rows is inside or outside as a whole.
   const bool low = column < ffn.hidden;
   const bool high = column + 8 < ffn.hidden;
 #pragma unroll
   for (int j = 0; j < kTokens / 8; ++j) {
-    if (j >= tile.segment.groups) break;
-    if (low) {
-      to[0] = sums[4 * j];
-      to[ffn.hidden] = sums[4 * j + 1];
-    }
-    if (high) {
-      to[8] = sums[4 * j + 2];
-      to[ffn.hidden + 8] = sums[4 * j + 3];
-    }
+    if (j * 8 >= tile.segment.rows) break;
+    // A group's rows beyond the tokens exist, but few tokens should not pay for writing them.
+    const bool first = kTokens > 32 || j * 8 + even < tile.segment.rows;
+    const bool second = kTokens > 32 || j * 8 + even + 1 < tile.segment.rows;
+    if (low && first) to[0] = sums[4 * j];
+    if (low && second) to[ffn.hidden] = sums[4 * j + 1];
+    if (high && first) to[8] = sums[4 * j + 2];
+    if (high && second) to[ffn.hidden + 8] = sums[4 * j + 3];
     to += 8 * ffn.hidden;
   }
 }

@@ -1,5 +1,6 @@
 // The feed-forward kernel: both GEMMs of every expert, persistent, one CTA per multiprocessor.
-// One warp copies (a thread for the weights, one for the tokens), warpgroups multiply.
+// The first warpgroup's warps copy weights, copy tokens, claim tiles and finish them; the others
+// multiply.
 #pragma once
 
 #include "backends/cuda/ffn_epilogue.cuh"
@@ -9,25 +10,26 @@
 
 namespace sluice::cuda {
 
-// One warpgroup's part of a tile: 64 rows x kTokens.
+// One warpgroup's part of a tile: its row tiles x kTokens. `first`: the first of its row tiles.
 template <typename Shape, typename Act, int kTokens>
-__device__ void consume(const Ffn& ffn, const Tile& tile, const FfnBlocks& blocks,
+__device__ void consume(const Ffn& ffn, const Tile& tile, const FfnBlocks& blocks, int first,
                         FfnShared<Shape>& shared, Cursor<Shape::kStages>& ring) {
-  const int warpgroup = threadIdx.x / 128 - 1;
+  constexpr int kOwn = Shape::kOwnRowTiles;
   const bool speaks = threadIdx.x % 32 == 0;
   // Cleared, not left to the first product: undefined registers would stay reserved, for every
   // width that is built, throughout the loop over tiles.
-  float sums[kTokens / 2] = {};
+  float sums[kOwn][kTokens / 2] = {};
   int before = -1;  // the stage whose products are still under way
-  for (int block = tile.block; block < tile.block_end; ++block) {
+  for (int block = 0; block < tile.blocks; ++block) {
     barrier_wait(shared.full[ring.place], ring.round);
     const std::uint64_t a = matrix_descriptor(shared_address(shared.weights(ring.place)) +
-                                              warpgroup * static_cast<int>(kTileBytes));
+                                              first * static_cast<int>(kTileBytes));
     const std::uint64_t b = matrix_descriptor(shared_address(shared.tokens(ring.place)));
     wgmma_fence();
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
-      wgmma(sums, a + k * 2, b + k * 2);
+#pragma unroll
+      for (int r = 0; r < kOwn; ++r) wgmma(sums[r], a + r * (kTileBytes >> 4) + k * 2, b + k * 2);
     }
     wgmma_commit();
     if (before >= 0) {
@@ -37,26 +39,47 @@ __device__ void consume(const Ffn& ffn, const Tile& tile, const FfnBlocks& block
     before = ring.place;
     ring.advance();
   }
+  if constexpr (Shape::kTakeTurns) barrier_arrive(shared.passed[threadIdx.x / 128 - 1]);
   wgmma_wait<0>();
   if (speaks) barrier_arrive(shared.empty[before]);
-  const int warp = threadIdx.x / 32 - 4;
-  if (tile.stage == Stage::gemm1) {
-    finish_gemm1<Act, kTokens>(tile, blocks, warp, sums);
-  } else {
-    finish_gemm2<kTokens>(ffn, tile, warp, sums);
+#pragma unroll
+  for (int r = 0; r < kOwn; ++r) {
+    const int rows16 = (tile.row_tile + first + r) * 4 + static_cast<int>(threadIdx.x / 32 % 4);
+    if (tile.stage == Stage::gemm1) {
+      finish_gemm1<Act, kTokens>(tile, blocks, rows16, sums[r]);
+    } else {
+      finish_gemm2<kTokens>(ffn, tile, rows16, sums[r]);
+    }
   }
 }
 
 // The narrowest product of the list that holds the segment's tokens.
 template <typename Shape, typename Act, int kTokens, int... kWider>
 __device__ void consume_narrowest(const Ffn& ffn, const Tile& tile, const FfnBlocks& blocks,
-                                  FfnShared<Shape>& shared, Cursor<Shape::kStages>& ring) {
+                                  int first, FfnShared<Shape>& shared,
+                                  Cursor<Shape::kStages>& ring) {
   if constexpr (sizeof...(kWider) > 0) {
-    if (tile.segment.groups * 8 > kTokens) {
-      return consume_narrowest<Shape, Act, kWider...>(ffn, tile, blocks, shared, ring);
+    if (tile.segment.rows > kTokens) {
+      return consume_narrowest<Shape, Act, kWider...>(ffn, tile, blocks, first, shared, ring);
     }
   }
-  consume<Shape, Act, kTokens>(ffn, tile, blocks, shared, ring);
+  consume<Shape, Act, kTokens>(ffn, tile, blocks, first, shared, ring);
+}
+
+// Tells other CTAs which tiles of h are stored. One thread, so that those who multiply do not wait
+// for memory.
+template <typename Shape>
+__device__ void finish_tiles(const Ffn& ffn, FfnShared<Shape>& shared) {
+  for (Cursor<kQueue> queue;; queue.advance()) {
+    barrier_wait(shared.told[queue.place], queue.round);
+    const Tile tile = shared.tiles[queue.place];
+    if (tile.stage == Stage::done) return;
+    barrier_wait(shared.stored[queue.place], queue.round);
+    barrier_arrive(shared.heard[queue.place]);
+    if (tile.stage != Stage::gemm1) continue;
+    __threadfence();
+    add_release(ffn.plan.ready + tile.index, 1);
+  }
 }
 
 // kTokens…: the widths of product that are built, narrowest first.
@@ -69,30 +92,38 @@ __global__ void __launch_bounds__(Shape::kThreads, 1) ffn_kernel(const __grid_co
   if (threadIdx.x == 0) shared.init();
   __syncthreads();
   begin();
-  const Schedule<Shape::kWarpGroups> schedule(ffn);
+  const Schedule<Shape::kRowTiles> schedule(ffn);
 
   if (threadIdx.x < 128) {
     if constexpr (kMovesRegisters) shrink_registers<40>();
     if (threadIdx.x == 0) produce_weights(ffn, schedule, shared);
     if (threadIdx.x == 32) produce_tokens(ffn, schedule, shared);
+    if (threadIdx.x == 64) claim_tiles(schedule, shared);
+    if (threadIdx.x == 96) finish_tiles(ffn, shared);
   } else {
     if constexpr (kMovesRegisters) grow_registers<232>();
+    const int warpgroup = threadIdx.x / 128 - 1;
     Cursor<kQueue> queue;
     Cursor<Shape::kStages> ring;
-    for (;;) {
+    for (int turn = 0;; ++turn) {
+      Barrier& stored = shared.stored[queue.place];
       const Tile tile = next_tile(shared, queue);
       if (tile.stage == Stage::done) break;
-      consume_narrowest<Shape, Act, kTokens...>(ffn, tile, schedule.blocks(tile.segment), shared,
-                                                ring);
-      if (tile.stage == Stage::gemm1) {
-        // h goes to the copy engines of other CTAs: every writer's fence, then one count.
-        proxy_fence();
-        named_barrier(1, 128 * Shape::kWarpGroups);
-        if (threadIdx.x == 128) {
-          __threadfence();
-          add_release(ffn.plan.ready + tile.index, 1);
+      if constexpr (Shape::kTakeTurns) {
+        if (turn % 2 != warpgroup) {
+          ring.advance(tile.blocks);
+          continue;
         }
+        // The ring's barriers tell even rounds from odd ones only: who comes next must not look at
+        // them before the one at work has passed its last.
+        if (turn > 0) barrier_wait(shared.passed[1 - warpgroup], (turn - 1) / 2 & 1);
       }
+      const int first = Shape::kTakeTurns ? 0 : warpgroup * Shape::kOwnRowTiles;
+      consume_narrowest<Shape, Act, kTokens...>(ffn, tile, schedule.blocks(tile.segment), first,
+                                                shared, ring);
+      // h goes to the copy engines of other CTAs: a fence by every writer.
+      if (tile.stage == Stage::gemm1) proxy_fence();
+      barrier_arrive(stored);
     }
   }
 }
@@ -114,8 +145,9 @@ void launch_ffn(const Ffn& ffn, cudaStream_t stream) {
   launch("ffn", kernel, multiprocessors(), Shape::kThreads, kBytes, stream, ffn);
 }
 
-using FewTokens = FfnShape<1, 32, 16>;
-using SomeTokens = FfnShape<2, 64, 8>;
-using ManyTokens = FfnShape<2, 256, 4>;
+using FewTokens = FfnShape<1, false, 1, 32, 16>;
+using SomeTokens = FfnShape<2, true, 2, 64, 8>;
+using MoreTokens = FfnShape<2, false, 2, 160, 6>;
+using ManyTokens = FfnShape<2, false, 2, 256, 4>;
 
 }  // namespace sluice::cuda

@@ -7,14 +7,20 @@
 
 namespace sluice::cuda {
 
-// kWarpGroups x 64 rows of weights times at most kMaxTokens tokens, one column block per stage.
-template <int kWarpGroupsOf, int kMaxTokensOf, int kStagesOf>
+// Tiles of kRowTiles x 64 rows of weights times at most kMaxTokens tokens, one column block per
+// stage. The warpgroups share a tile's rows, or, taking turns, each has every other tile whole: one
+// multiplies while the other stores.
+template <int kWarpGroupsOf, bool kTakeTurnsOf, int kRowTilesOf, int kMaxTokensOf, int kStagesOf>
 struct FfnShape {
   static constexpr int kWarpGroups = kWarpGroupsOf;
+  static constexpr bool kTakeTurns = kTakeTurnsOf;
+  static constexpr int kRowTiles = kRowTilesOf;
+  static constexpr int kOwnRowTiles = kTakeTurns ? kRowTiles : kRowTiles / kWarpGroups;
+  static constexpr int kOwners = kTakeTurns ? 1 : kWarpGroups;  // warpgroups of one tile
   static constexpr int kMaxTokens = kMaxTokensOf;
   static constexpr int kStages = kStagesOf;
   static constexpr int kThreads = 128 * (1 + kWarpGroups);
-  static constexpr int kWeightBytes = kWarpGroups * static_cast<int>(kTileBytes);
+  static constexpr int kWeightBytes = kRowTiles * static_cast<int>(kTileBytes);
   static constexpr int kTokenBytes = kMaxTokens / 8 * static_cast<int>(kGroupBytes);
   static constexpr int kStageBytes = kWeightBytes + kTokenBytes;
 };
@@ -27,18 +33,22 @@ struct FfnShared {
   Barrier full[Shape::kStages];   // weights and tokens are there
   Barrier empty[Shape::kStages];  // every warp that multiplies is through
   Barrier told[kQueue];           // the tile is written
-  Barrier heard[kQueue];          // everybody has read it
+  Barrier heard[kQueue];          // everybody is through with what is written
+  Barrier stored[kQueue];         // the tile's results are
+  Barrier passed[2];              // a warpgroup's turn at the ring is over
   Tile tiles[kQueue];
 
   __device__ void init() {
     for (int i = 0; i < Shape::kStages; ++i) {
       barrier_init(full[i], 2);
-      barrier_init(empty[i], 4 * Shape::kWarpGroups);
+      barrier_init(empty[i], 4 * Shape::kOwners);
     }
     for (int i = 0; i < kQueue; ++i) {
       barrier_init(told[i], 1);
-      barrier_init(heard[i], 1 + 128 * Shape::kWarpGroups);
+      barrier_init(heard[i], 3 + 128 * Shape::kWarpGroups);
+      barrier_init(stored[i], 128 * Shape::kOwners);
     }
+    for (Barrier& barrier : passed) barrier_init(barrier, 128);
     barrier_init_fence();
   }
   __device__ std::uint8_t* weights(int stage) { return stages[stage]; }
@@ -57,6 +67,11 @@ struct Cursor {
       round ^= 1;
     }
   }
+  __device__ void advance(int steps) {
+    place += steps;
+    round ^= place / kCount & 1;
+    place %= kCount;
+  }
 };
 
 // Reads the queue's next tile. Every thread that is counted in `heard` calls it.
@@ -69,33 +84,50 @@ __device__ Tile next_tile(FfnShared<Shape>& shared, Cursor<kQueue>& cursor) {
   return tile;
 }
 
-// Claims tiles and copies their weights. One thread.
+// Claims tiles, a few ahead: a claim takes as long as a small tile, so that the next one is under
+// way while this one's segment is looked up. One thread.
 template <typename Shape>
-__device__ void produce_weights(const Ffn& ffn, const Schedule<Shape::kWarpGroups>& schedule,
-                                FfnShared<Shape>& shared) {
+__device__ void claim_tiles(const Schedule<Shape::kRowTiles>& schedule, FfnShared<Shape>& shared) {
   Cursor<kQueue> queue;
-  Cursor<Shape::kStages> ring;
+  int claimed = schedule.claim();
   for (;;) {
-    const Tile tile = schedule.claim();
+    const int next = schedule.claim();
+    const Tile tile = schedule.tile(claimed);
+    claimed = next;
     barrier_wait(shared.heard[queue.place], queue.round ^ 1);
     shared.tiles[queue.place] = tile;
     barrier_arrive(shared.told[queue.place]);
+    if (tile.stage == Stage::done) return;
     queue.advance();
+  }
+}
+
+// Copies the weights of the tiles. One thread.
+template <typename Shape>
+__device__ void produce_weights(const Ffn& ffn, const Schedule<Shape::kRowTiles>& schedule,
+                                FfnShared<Shape>& shared) {
+  // Where a weight is read once, it must not push h and y out of the second-level cache.
+  const std::uint64_t policy = Shape::kMaxTokens <= 64 ? evict_first() : evict_normal();
+  Cursor<kQueue> queue;
+  Cursor<Shape::kStages> ring;
+  for (;;) {
+    const Tile tile = next_tile(shared, queue);
     if (tile.stage == Stage::done) return;
     const FfnBlocks& blocks = schedule.blocks(tile.segment);
     const bool first = tile.stage == Stage::gemm1;
-    const std::int64_t columns = first ? blocks.columns1 : blocks.columns2;
+    const std::int64_t columns = tile.blocks;
     const std::int64_t tiles = first ? blocks.tiles1 : ffn.tiles2;
     const std::int64_t expert = max(tile.segment.expert, 0);
     const std::uint8_t* from = (first ? blocks.weights1 : blocks.weights2) +
                                (expert * tiles + tile.row_tile) * columns * kTileBytes;
-    for (int block = tile.block; block < tile.block_end; ++block) {
+    for (int block = 0; block < tile.blocks; ++block) {
       barrier_wait(shared.empty[ring.place], ring.round ^ 1);
       barrier_arrive_expecting(shared.full[ring.place], Shape::kWeightBytes);
 #pragma unroll
-      for (int g = 0; g < Shape::kWarpGroups; ++g) {
+      for (int g = 0; g < Shape::kRowTiles; ++g) {
         bulk_load(shared.weights(ring.place) + g * kTileBytes,
-                  from + (g * columns + block) * kTileBytes, kTileBytes, shared.full[ring.place]);
+                  from + (g * columns + block) * kTileBytes, kTileBytes, shared.full[ring.place],
+                  policy);
       }
       ring.advance();
     }
@@ -104,7 +136,7 @@ __device__ void produce_weights(const Ffn& ffn, const Schedule<Shape::kWarpGroup
 
 // Copies the tokens of the tiles: x, or h once it is complete. One thread.
 template <typename Shape>
-__device__ void produce_tokens(const Ffn& ffn, const Schedule<Shape::kWarpGroups>& schedule,
+__device__ void produce_tokens(const Ffn& ffn, const Schedule<Shape::kRowTiles>& schedule,
                                FfnShared<Shape>& shared) {
   Cursor<kQueue> queue;
   Cursor<Shape::kStages> ring;
@@ -121,8 +153,8 @@ __device__ void produce_tokens(const Ffn& ffn, const Schedule<Shape::kWarpGroups
       from = blocks.h + (tile.segment.group - blocks.h_group0) * kGroupBytes;
       groups = blocks.h_groups;
     }
-    const auto bytes = static_cast<std::uint32_t>(tile.segment.groups * kGroupBytes);
-    for (int block = tile.block; block < tile.block_end; ++block) {
+    const auto bytes = static_cast<std::uint32_t>(tile.segment.groups() * kGroupBytes);
+    for (int block = 0; block < tile.blocks; ++block) {
       barrier_wait(shared.empty[ring.place], ring.round ^ 1);
       barrier_arrive_expecting(shared.full[ring.place], bytes);
       bulk_load(shared.tokens(ring.place), from + block * groups * kGroupBytes, bytes,

@@ -9,8 +9,11 @@ void run_plain_ffn(const Ffn& ffn, cudaStream_t stream) {
       return launch_ffn<FewTokens, PlainSwiglu, 8, 16, 32>(ffn, stream);
     case FfnTile::rows128_tokens64:
       return launch_ffn<SomeTokens, PlainSwiglu, 16, 32, 48, 64>(ffn, stream);
+    case FfnTile::rows128_tokens160:
+      return launch_ffn<MoreTokens, PlainSwiglu, 32, 64, 96, 112, 128, 144, 160>(ffn, stream);
     case FfnTile::rows128_tokens256:
-      return launch_ffn<ManyTokens, PlainSwiglu, 32, 64, 96, 128, 160, 192, 224, 256>(ffn, stream);
+      return launch_ffn<ManyTokens, PlainSwiglu, 32, 64, 96, 128, 144, 160, 176, 192, 208, 224, 240,
+                        256>(ffn, stream);
   }
 }
 

@@ -12,26 +12,24 @@ enum class Stage : std::int32_t { gemm1, gemm2, done };
 struct Tile {
   Stage stage;
   Segment segment;
-  std::int32_t index;      // of the segment, shared ones first: its place in Plan::ready
-  std::int32_t row_tile;   // first of the weights' tiles of 64 rows
-  std::int32_t block;      // first column block
-  std::int32_t block_end;  // one past the last
-  std::int32_t part;       // which partial sum of GEMM 2
+  std::int32_t index;     // of the segment, shared ones first: its place in Plan::ready
+  std::int32_t row_tile;  // first of the weights' tiles of 64 rows
+  std::int32_t blocks;    // of columns
 };
 
-template <int kWarpGroups>
+template <int kRowTiles>
 class Schedule {
  public:
   __device__ explicit Schedule(const Ffn& ffn)
       : ffn_(ffn),
-        shared1_(ffn.shared.tiles1 / kWarpGroups),
-        routed1_(ffn.routed.tiles1 / kWarpGroups),
-        tiles2_(ffn.tiles2 / kWarpGroups),
+        shared1_(ffn.shared.tiles1 / kRowTiles),
+        routed1_(ffn.routed.tiles1 / kRowTiles),
+        tiles2_(ffn.tiles2 / kRowTiles),
         segments_(ffn.shared_segments + *ffn.plan.segment_count),
         end1_(ffn.shared_segments * shared1_ + *ffn.plan.segment_count * routed1_),
-        end_(end1_ + segments_ * tiles2_ * ffn.split) {}
+        end_(end1_ + segments_ * tiles2_) {}
 
-  __device__ Tile claim() const { return tile(atomicAdd(ffn_.plan.next_tile, 1)); }
+  __device__ int claim() const { return atomicAdd(ffn_.plan.next_tile, 1); }
 
   // Tiles of GEMM 1 that a segment's h consists of.
   __device__ int tiles_of_h(int segment) const {
@@ -42,7 +40,7 @@ class Schedule {
     return segment.expert < 0 ? ffn_.shared : ffn_.routed;
   }
 
- private:
+  // The tile of a claim; Stage::done beyond the last.
   __device__ Tile tile(int t) const {
     Tile tile{};
     if (t >= end_) {
@@ -61,28 +59,23 @@ class Schedule {
       }
     } else {
       tile.stage = Stage::gemm2;
-      const int rest = (t - end1_) / ffn_.split;
-      tile.part = (t - end1_) % ffn_.split;
-      tile.index = rest / tiles2_;
-      tile.row_tile = rest % tiles2_;
+      tile.index = (t - end1_) / tiles2_;
+      tile.row_tile = (t - end1_) % tiles2_;
     }
-    tile.row_tile *= kWarpGroups;
+    tile.row_tile *= kRowTiles;
     tile.segment = segment(tile.index);
     const FfnBlocks& of = blocks(tile.segment);
-    if (tile.stage == Stage::gemm1) {
-      tile.block_end = of.columns1;
-    } else {
-      tile.block = of.columns2 * tile.part / ffn_.split;
-      tile.block_end = of.columns2 * (tile.part + 1) / ffn_.split;
-    }
+    tile.blocks = tile.stage == Stage::gemm1 ? of.columns1 : of.columns2;
     return tile;
   }
 
+ private:
   __device__ Segment segment(int index) const {
     if (index >= ffn_.shared_segments) return ffn_.plan.segments[index - ffn_.shared_segments];
     const int first = index * ffn_.plan.segment_groups;
+    const int rows = ffn_.plan.tokens - first * static_cast<int>(kGroupRows);
     return {-1, ffn_.shared_x_group + first, ffn_.shared.h_group0 + first,
-            min(ffn_.plan.segment_groups, ffn_.shared_groups - first)};
+            min(rows, ffn_.plan.segment_groups * static_cast<int>(kGroupRows))};
   }
 
   const Ffn& ffn_;

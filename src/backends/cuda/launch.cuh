@@ -12,6 +12,8 @@
 
 namespace sluice::cuda {
 
+inline constexpr unsigned kAllLanes = 0xffffffffu;
+
 // Waits until everything before this kernel in the stream is done and visible, then lets the next
 // kernel start its own prologue.
 __device__ inline void begin() {

@@ -14,7 +14,7 @@
 namespace sluice::cuda {
 
 // Up to here the tokens of a call are one group: every expert that is hit computes all of them, so
-// that tokens need not be sorted before GEMM 1.
+// that tokens need not be sorted.
 inline constexpr int kDenseTokens = 8;
 // Tokens of one block of the counting sort.
 inline constexpr int kSortTokens = 32;
@@ -32,7 +32,7 @@ struct Routing {
   DType given_ids_dtype = DType::i32;
   const void* given_weights = nullptr;  // [tokens, K]
   DType given_weights_dtype = DType::f32;
-  const std::int32_t* local_expert = nullptr;  // [E] global -> local or -1
+  const std::int32_t* local_expert = nullptr;  // [E] global -> local or -1; null: the same
   std::int32_t* ids_out = nullptr;             // [tokens, K] or null: for the caller
   float* weights_out = nullptr;                // [tokens, K] or null
 };
@@ -40,9 +40,11 @@ struct Routing {
 // Consecutive rows of one expert that one pass over its weights serves.
 struct Segment {
   std::int32_t expert;   // local; -1: the shared block
-  std::int32_t x_group;  // of the staged tokens
+  std::int32_t x_group;  // of the staged tokens, 8 rows each
   std::int32_t group;    // of h and y
-  std::int32_t groups;   // of 8 rows
+  std::int32_t rows;
+
+  SLUICE_HOST_DEVICE int groups() const { return (rows + 7) / 8; }
 };
 
 // The plan: written by the plan kernels, read by all that follow.
@@ -50,27 +52,33 @@ struct Plan {
   int tokens = 0;
   int top_k = 0;
   int local_experts = 0;
-  int segment_groups = 0;              // longest segment, in groups
-  int sort_blocks = 0;                 // of kSortTokens tokens
-  std::int32_t* slot_local = nullptr;  // [tokens, K] local expert or -1
-  float* slot_weight = nullptr;        // [tokens, K]
-  std::int32_t* slot_row = nullptr;    // [tokens, K] row of y, or -1
-  std::int32_t* block_base = nullptr;  // [local experts, sort_blocks] slots, then their first rank
-  std::int32_t* expert_row = nullptr;  // [local experts] first row
-  Segment* segments = nullptr;         // longest first
+  int segment_groups = 0;                 // longest segment, in groups
+  int sort_blocks = 0;                    // of kSortTokens tokens
+  std::int32_t* slot_local = nullptr;     // [tokens, K] local expert or -1
+  float* slot_weight = nullptr;           // [tokens, K]
+  std::int32_t* slot_row = nullptr;       // [tokens, K] row of y, or -1
+  std::int32_t* block_base = nullptr;     // [sort_blocks, local experts] slots; then first ranks
+  std::int32_t* expert_row = nullptr;     // [local experts] first row
+  std::int32_t* row_token = nullptr;      // [rows], -1 where a group is not full
+  std::int32_t* group_count = nullptr;    // [1]
+  Segment* segments = nullptr;            // longest first
   std::int32_t* segment_count = nullptr;  // [1]
-  std::int32_t* next_tile = nullptr;      // [1] claimed by the FFN's CTAs
-  std::int32_t* ready = nullptr;          // [shared segments + segments] GEMM 1 tiles done
-  int ready_count = 0;                    // of `ready`, at most
+
+  // Cleared by the plan, counted up by the FFN's CTAs.
+  std::int32_t* counters = nullptr;  // what follows, together
+  int counter_count = 0;
+  std::int32_t* next_tile = nullptr;  // [1] claimed
+  std::int32_t* ready = nullptr;      // [shared segments + segments] GEMM 1 tiles done
 };
 
+// The tokens' rows, rounded to bf16, where GEMM 1 reads them.
 struct Staging {
   const void* hidden_states = nullptr;  // [tokens, H]
   DType dtype = DType::bf16;
   int hidden = 0;
   int column_blocks = 0;
   std::int64_t groups = 0;  // of `x`, the shared block's included
-  int shared_group = 0;     // first group of the shared block's tokens
+  int routed_groups = 0;    // those before the shared block's, at most
   bool has_shared = false;
   bool weight_on_input = false;        // K = 1: rows of routed experts are weight * x
   const float* shared_gate = nullptr;  // [H] or null
@@ -100,29 +108,9 @@ struct FfnBlocks {
   ActivationParams activation;
 };
 
-struct Ffn {
-  FfnBlocks routed;
-  FfnBlocks shared;         // tiles1 = 0 without shared experts
-  int shared_segments = 0;  // they stand before the routed ones
-  int shared_groups = 0;    // groups of tokens
-  int shared_x_group = 0;
-  int tiles2 = 0;  // row tiles of 64 of GEMM 2
-  int split = 1;   // GEMM 2's columns are cut into so many partial sums
-  bool gated = true;
-  const std::uint8_t* x = nullptr;
-  std::int64_t x_groups = 0;
-  float* y = nullptr;  // [split, y_rows, H] f32
-  std::int64_t y_rows = 0;
-  int hidden = 0;
-  FfnTile tile = FfnTile::rows64_tokens32;
-  bool plain = true;  // SwiGLU without biases, alpha, beta and limit
-  Plan plan;
-};
-
+// out = F * sum over slots of w (y + down_bias) + gate * shared.
 struct Combine {
-  const float* y = nullptr;  // [split, y_rows, H]
-  std::int64_t y_rows = 0;
-  int split = 1;
+  const float* y = nullptr;  // [rows, H]
   int hidden = 0;
   const float* down_bias = nullptr;  // [local experts, H] or null
   bool weight_on_input = false;
@@ -132,18 +120,35 @@ struct Combine {
   const float* gate = nullptr;  // [tokens] or null
   void* output = nullptr;       // [tokens, H]
   DType dtype = DType::bf16;
+};
+
+struct Ffn {
+  FfnBlocks routed;
+  FfnBlocks shared;         // tiles1 = 0 without shared experts
+  int shared_segments = 0;  // they stand before the routed ones
+  int shared_x_group = 0;
+  int tiles2 = 0;  // row tiles of 64 of GEMM 2
+  bool gated = true;
+  const std::uint8_t* x = nullptr;  // tokens layout, [columns1][x_groups]
+  std::int64_t x_groups = 0;
+  float* y = nullptr;  // [rows, H] f32
+  int hidden = 0;
+  FfnTile tile = FfnTile::rows64_tokens32;
+  bool plain = true;  // SwiGLU without biases, alpha, beta and limit
   Plan plan;
 };
 
-// One launch each, in the order of the stream. Any number of tokens: route, make_plan, stage …
+// One launch each, in the order of the stream. Any number of tokens: route, make_plan,
+// sort_rows, stage …
 void route(const Routing& routing, const Plan& plan, cudaStream_t stream);
 void make_plan(const Plan& plan, cudaStream_t stream);
+void sort_rows(const Plan& plan, const Staging& staging, cudaStream_t stream);
 void stage(const Plan& plan, const Staging& staging, cudaStream_t stream);
-// … or at most kDenseTokens: all three at once.
+// … or at most kDenseTokens: all of these at once.
 void prepare_dense(const Routing& routing, const Plan& plan, const Staging& staging,
                    cudaStream_t stream);
 void run_ffn(const Ffn& ffn, cudaStream_t stream);
-void combine(const Combine& args, cudaStream_t stream);
+void combine(const Combine& args, const Plan& plan, cudaStream_t stream);
 
 // Rows of a bf16 matrix in device memory -> tiles. What no row reaches stays as it is: clear the
 // tiles first.

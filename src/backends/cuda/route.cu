@@ -7,10 +7,11 @@
 namespace sluice::cuda {
 namespace {
 
-constexpr int kWarps = 16;
+// A warp per token of a block, where registers allow so many.
+constexpr int warps(int per_lane) { return per_lane <= 8 ? kSortTokens : kSortTokens / 2; }
 
 template <int kPerLane>
-__global__ void __launch_bounds__(kWarps * 32) route_kernel(Routing args, Plan plan) {
+__global__ void __launch_bounds__(warps(kPerLane) * 32) route_kernel(Routing args, Plan plan) {
   extern __shared__ float scratch[];
   __shared__ int counts[kMaxExperts];
   begin();
@@ -19,7 +20,7 @@ __global__ void __launch_bounds__(kWarps * 32) route_kernel(Routing args, Plan p
   const int warp = threadIdx.x / 32;
   const int first = blockIdx.x * kSortTokens;
   const int last = min(first + kSortTokens, plan.tokens);
-  for (int token = first + warp; token < last; token += kWarps) {
+  for (int token = first + warp; token < last; token += warps(kPerLane)) {
     const RoutedSlot slot =
         route_token<kPerLane>(args, token, scratch + warp * group_scratch(args.router));
     const std::int32_t local = store_slot(args, plan, token, slot);
@@ -27,12 +28,13 @@ __global__ void __launch_bounds__(kWarps * 32) route_kernel(Routing args, Plan p
   }
   __syncthreads();
   for (int e = threadIdx.x; e < plan.local_experts; e += blockDim.x) {
-    plan.block_base[static_cast<std::int64_t>(e) * plan.sort_blocks + blockIdx.x] = counts[e];
+    plan.block_base[blockIdx.x * plan.local_experts + e] = counts[e];
   }
 }
 
 template <int kPerLane>
 void run(const Routing& args, const Plan& plan, cudaStream_t stream) {
+  constexpr int kWarps = warps(kPerLane);
   const std::size_t bytes = kWarps * group_scratch(args.router) * sizeof(float);
   const auto kernel = route_kernel<kPerLane>;
   allow_shared_memory(kernel, bytes);

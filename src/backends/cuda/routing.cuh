@@ -5,11 +5,10 @@
 #include <cuda_runtime.h>
 
 #include "backends/cuda/device_elements.cuh"
+#include "backends/cuda/launch.cuh"
 #include "backends/cuda/params.hpp"
 
 namespace sluice::cuda {
-
-inline constexpr unsigned kAllLanes = 0xffffffffu;
 
 // -inf and lowest() without <limits>: constants of the format.
 __device__ inline float minus_infinity() { return __int_as_float(0xff800000); }
@@ -27,29 +26,27 @@ __device__ inline std::uint32_t choice_key(float score) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-template <typename T>
-__device__ T sigmoid_of(T x) {
-  const T e = exp(-fabs(x));
-  return (x < 0 ? e : T{1}) / (T{1} + e);
+// Out of line: these kernels run once per layer, after weights have streamed through every cache,
+// so that what they cost is mostly the fetching of their instructions.
+__device__ __noinline__ static float sigmoid_of(float x) {
+  const float e = expf(-fabsf(x));
+  return (x < 0 ? e : 1.0f) / (1.0f + e);
 }
 
-template <typename T>
-__device__ T sqrt_softplus_of(T x) {
-  return sqrt(fmax(x, T{0}) + log1p(exp(-fabs(x))));
+__device__ __noinline__ static float sqrt_softplus_of(float x) {
+  return sqrtf(fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x))));
 }
 
-template <typename T>
-__device__ T warp_sum(T value) {
+__device__ inline float warp_sum(float value) {
 #pragma unroll
   for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(kAllLanes, value, step);
   return value;
 }
 
-template <typename T>
-__device__ T warp_max(T value) {  // skips NaN
+__device__ inline float warp_max(float value) {  // skips NaN
 #pragma unroll
   for (int step = 16; step > 0; step /= 2) {
-    value = fmax(value, __shfl_xor_sync(kAllLanes, value, step));
+    value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, step));
   }
   return value;
 }
@@ -59,39 +56,58 @@ struct Softmax {
   float total = 0.0f;
 };
 
-// The K weights, one per lane, in double: small scores keep their bits.
-__device__ inline float weigh(const Routing& args, int id, float chosen_logit,
-                              const Softmax& softmax) {
+template <typename T>
+__device__ T warp_sum_of(T value) {
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(kAllLanes, value, step);
+  return value;
+}
+
+// The K weights, one per lane, computed in T. `lost`: normalising would bring back what T could
+// not hold.
+template <typename T>
+__device__ __noinline__ T weigh_in(const Routing& args, int id, float chosen_logit,
+                                   const Softmax& softmax, bool& lost) {
   const RouterSpec& router = args.router;
-  const int lane = threadIdx.x % 32;
-  const bool active = lane < router.top_k;
+  const bool active = static_cast<int>(threadIdx.x % 32) < router.top_k;
   const bool before = router.score_order == ScoreOrder::before_topk;
   const bool biased = router.weights_from_biased_scores && args.correction_bias != nullptr;
-  const double bias = biased && active ? args.correction_bias[id] : 0.0;
-  double logit = chosen_logit;
-  if (!before) logit += bias;
-  double score = logit;
+  const T bias = biased && active ? args.correction_bias[id] : 0.0f;
+  const T logit = chosen_logit + (before ? T{0} : bias);
+  T score = logit;
   if (router.score_func == ScoreFunc::softmax) {
-    double maximum = softmax.maximum;
-    double total = softmax.total;
+    T maximum = softmax.maximum;
+    T total = softmax.total;
     if (!before) {
-      maximum = warp_max(active ? logit : -INFINITY);
-      total = warp_sum(active ? exp(logit - maximum) : 0.0);
+      maximum = warp_max(active ? static_cast<float>(logit) : minus_infinity());
+      total = warp_sum_of(active ? exp(logit - maximum) : T{0});
     }
     score = exp(logit - maximum) / total;
-  } else if (router.score_func == ScoreFunc::sigmoid) {
-    score = sigmoid_of(logit);
-  } else if (router.score_func == ScoreFunc::sqrt_softplus) {
-    score = sqrt_softplus_of(logit);
+  } else if (router.score_func != ScoreFunc::none) {
+    const T e = exp(-fabs(logit));
+    score = router.score_func == ScoreFunc::sigmoid ? (logit < T{0} ? e : T{1}) / (T{1} + e)
+                                                    : sqrt(fmax(logit, T{0}) + log1p(e));
   }
+  lost = router.norm_topk_prob &&
+         __any_sync(kAllLanes, active && fabs(score) < T{1e-30f} && isfinite(logit));
   if (before) score += bias;
-  if (!active || !isfinite(score)) score = 0.0;
+  if (!active || !isfinite(score)) score = 0;
   if (router.norm_topk_prob && (router.top_k > 1 || router.norm_single_expert)) {
-    const double sum = warp_sum(score);
-    score /= router.norm_rule == NormRule::add ? sum + router.norm_eps : fmax(sum, router.norm_eps);
+    const T sum = warp_sum_of(score);
+    const auto eps = static_cast<T>(router.norm_eps);
+    score /= router.norm_rule == NormRule::add ? sum + eps : fmax(sum, eps);
   }
-  if (!router.apply_routed_scale_to_output) score *= router.routed_scaling_factor;
-  const auto weight = static_cast<float>(score);
+  if (!router.apply_routed_scale_to_output) {
+    score *= static_cast<T>(router.routed_scaling_factor);
+  }
+  return score;
+}
+
+__device__ inline float weigh(const Routing& args, int id, float chosen_logit,
+                              const Softmax& softmax) {
+  bool lost = false;
+  float weight = weigh_in<float>(args, id, chosen_logit, softmax, lost);
+  if (lost) weight = static_cast<float>(weigh_in<double>(args, id, chosen_logit, softmax, lost));
   return isfinite(weight) ? weight : 0.0f;
 }
 
@@ -101,31 +117,34 @@ template <int kPerLane>
 __device__ void choice_scores(const Routing& args, const float (&logit)[kPerLane],
                               const Softmax& softmax, float (&score)[kPerLane]) {
   const RouterSpec& router = args.router;
-  const int lane = threadIdx.x % 32;
-  const bool raw = router.score_order == ScoreOrder::after_topk;
+  const bool biased = args.correction_bias != nullptr;
+  const bool raw =
+      router.score_order == ScoreOrder::after_topk || router.score_func == ScoreFunc::none;
   const bool is_softmax = !raw && router.score_func == ScoreFunc::softmax;
-  const bool plain = args.correction_bias == nullptr && router.n_group == 1;
+  if (is_softmax && !isfinite(softmax.total)) {
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) score[i] = minus_infinity();
+  } else if (raw || (!biased && router.n_group == 1)) {
+    // A logit of -inf has a finite score, which must beat the -inf that NaN counts as; not if the
+    // logit is the score.
+    const float lowest = raw ? minus_infinity() : lowest_float();
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) score[i] = logit[i] < lowest ? lowest : logit[i];
+  } else if (is_softmax) {
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) score[i] = expf(logit[i] - softmax.maximum) / softmax.total;
+  } else if (router.score_func == ScoreFunc::sigmoid) {
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) score[i] = sigmoid_of(logit[i]);
+  } else {
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) score[i] = sqrt_softplus_of(logit[i]);
+  }
+  if (!biased) return;
 #pragma unroll
   for (int i = 0; i < kPerLane; ++i) {
-    const float x = logit[i];
-    if (is_softmax && !isfinite(softmax.total)) {
-      score[i] = minus_infinity();
-    } else if (raw || router.score_func == ScoreFunc::none) {
-      score[i] = x;
-    } else if (plain) {
-      // A logit of -inf has a finite score, which must beat the -inf that NaN counts as.
-      score[i] = x < lowest_float() ? lowest_float() : x;
-    } else if (is_softmax) {
-      score[i] = expf(x - softmax.maximum) / softmax.total;
-    } else if (router.score_func == ScoreFunc::sigmoid) {
-      score[i] = sigmoid_of(x);
-    } else {
-      score[i] = sqrt_softplus_of(x);
-    }
-    const int expert = i * 32 + lane;
-    if (args.correction_bias != nullptr && expert < router.num_experts) {
-      score[i] += args.correction_bias[expert];
-    }
+    const int expert = i * 32 + static_cast<int>(threadIdx.x % 32);
+    if (expert < router.num_experts) score[i] += args.correction_bias[expert];
   }
 }
 
@@ -180,13 +199,20 @@ __device__ RoutedSlot route_logits(const Routing& args, int token, float* scratc
   for (int i = 0; i < kPerLane; ++i) {
     const int expert = i * 32 + lane;
     logit[i] = minus_infinity();
-    if (expert >= experts) continue;
-    logit[i] = load_element(args.logits, args.logits_dtype,
-                            static_cast<std::int64_t>(token) * experts + expert);
-    if (args.router_bias != nullptr) logit[i] += args.router_bias[expert];
-    if (router.router_logits_dtype == LogitsDType::bf16) {
-      logit[i] = __bfloat162float(__float2bfloat16_rn(logit[i]));
+    if (expert < experts) {
+      logit[i] = load_element(args.logits, args.logits_dtype,
+                              static_cast<std::int64_t>(token) * experts + expert);
     }
+  }
+  if (args.router_bias != nullptr) {
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) {
+      if (i * 32 + lane < experts) logit[i] += args.router_bias[i * 32 + lane];
+    }
+  }
+  if (router.router_logits_dtype == LogitsDType::bf16) {
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) logit[i] = __bfloat162float(__float2bfloat16_rn(logit[i]));
   }
 
   Softmax softmax;
@@ -213,6 +239,7 @@ __device__ RoutedSlot route_logits(const Routing& args, int token, float* scratc
   int id = 0;
   float chosen_logit = 0.0f;
   const int top_k = static_cast<int>(router.top_k);
+#pragma unroll 1
   for (int slot = 0; slot < top_k; ++slot) {
     std::uint32_t best = 0;
     int place = 0;
@@ -274,7 +301,8 @@ __device__ inline std::int32_t store_slot(const Routing& args, const Plan& plan,
   const int lane = threadIdx.x % 32;
   if (lane >= plan.top_k) return -1;
   const int at = token * plan.top_k + lane;
-  const std::int32_t local = slot.id < 0 ? -1 : args.local_expert[slot.id];
+  const std::int32_t local =
+      slot.id < 0 || args.local_expert == nullptr ? slot.id : args.local_expert[slot.id];
   plan.slot_local[at] = local;
   plan.slot_weight[at] = slot.weight;
   if (args.ids_out != nullptr) args.ids_out[at] = slot.id;

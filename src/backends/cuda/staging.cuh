@@ -1,4 +1,5 @@
-// Staging: tokens' rows, rounded to bf16, where the GEMMs read them (layout.hpp).
+// Staging: tokens' rows, rounded to bf16, where GEMM 1 reads them (layout.hpp), a group at a time,
+// so that memory is written in runs of a kilobyte.
 #pragma once
 
 #include "backends/cuda/device_elements.cuh"
@@ -7,33 +8,27 @@
 
 namespace sluice::cuda {
 
-__device__ inline void store_row_chunk(const Staging& staging, std::int64_t row, int chunk,
-                                       uint4 value) {
-  const std::int64_t at = token_offset(row, chunk * 8, staging.groups);
-  *reinterpret_cast<uint4*>(staging.x + at) = value;
-}
-
-// Chunks [first, last) of one token's row, by any number of threads: `each` of `step`. `rows` are
-// the token's rows of routed experts, or -1.
-__device__ inline void stage_token(const Staging& staging, int token, const std::int32_t* rows,
-                                   const float* weights, int row_count, int chunk) {
-  float x[8] =
-      {};  // columns beyond H are zero: so are the weights there, and NaN must not meet them
-  if (chunk * 8 < staging.hidden) {
-    load_chunk(staging.hidden_states, staging.dtype,
-               static_cast<std::int64_t>(token) * staging.hidden + chunk * 8, x);
-  }
-  const uint4 plain = pack_chunk(x);
-  if (staging.has_shared) {
-    store_row_chunk(staging, staging.shared_group * kGroupRows + token, chunk, plain);
-  }
-  if (staging.weight_on_input) {
+// This lane's share of a group: two chunks of one row, in every `step`th column block from `first`.
+// `token`: of row lane / 4 of the group, or -1.
+__device__ inline void stage_group(const Staging& staging, std::int64_t group, int token,
+                                   float factor, int first, int step) {
+  if (token < 0) return;
+  const int lane = threadIdx.x % 32;
+  const std::int64_t row = static_cast<std::int64_t>(token) * staging.hidden;
+#pragma unroll 4
+  for (int block = first; block < staging.column_blocks; block += step) {
 #pragma unroll
-    for (float& value : x) value *= weights[0];
-  }
-  const uint4 routed = staging.weight_on_input ? pack_chunk(x) : plain;
-  for (int i = 0; i < row_count; ++i) {
-    if (rows[i] >= 0) store_row_chunk(staging, rows[i], chunk, routed);
+    for (int half = 0; half < 2; ++half) {
+      const int chunk = lane % 4 + half * 4;
+      const int column = block * static_cast<int>(kBlockColumns) + chunk * 8;
+      float x[8] = {};  // columns beyond H are zero: so are the weights, and NaN must not meet them
+      if (column < staging.hidden)
+        load_chunk(staging.hidden_states, staging.dtype, row + column, x);
+#pragma unroll
+      for (float& value : x) value *= factor;
+      *reinterpret_cast<uint4*>(staging.x + (block * staging.groups + group) * kGroupBytes +
+                                chunk_offset(lane / 4, chunk)) = pack_chunk(x);
+    }
   }
 }
 

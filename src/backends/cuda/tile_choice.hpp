@@ -9,7 +9,6 @@ struct FfnSizes {
   std::int64_t tokens = 0;
   std::int64_t top_k = 0;
   std::int64_t num_experts = 0;  // over all ranks: what the router spreads tokens over
-  std::int64_t columns2 = 0;     // column blocks of GEMM 2
   bool plain = true;  // SwiGLU without biases, alpha, beta and limit: the kernel with wide tiles
 };
 
@@ -17,17 +16,12 @@ struct FfnSizes {
 enum class FfnTile : std::uint8_t {
   rows64_tokens32,    // weights stream past few tokens: many small tiles spread evenly
   rows128_tokens64,   // weights still dominate; half as many reads of the tokens
+  rows128_tokens160,  // both matter: a deeper ring than the next
   rows128_tokens256,  // arithmetic dominates
-};
-
-struct FfnChoice {
-  FfnTile tile = FfnTile::rows64_tokens32;
-  int split = 1;  // of GEMM 2's columns
-  friend bool operator==(const FfnChoice&, const FfnChoice&) = default;
 };
 
 int max_groups(FfnTile tile);  // longest segment, in groups of 8 tokens
 int tile_rows(FfnTile tile);
-FfnChoice choose_ffn(const FfnSizes& sizes);
+FfnTile choose_ffn(const FfnSizes& sizes);
 
 }  // namespace sluice::cuda

@@ -236,6 +236,9 @@ WeightBank::WeightBank(const MoeSpec& spec, const MoeWeights& weights, int devic
   for (std::size_t e = 0; e < map.size(); ++e) {
     map[e] = static_cast<std::int32_t>(sluice::local_expert(spec, static_cast<std::int64_t>(e)));
   }
+  bool renumbers = false;  // most layers hold every expert under its own number
+  for (std::size_t e = 0; e < map.size(); ++e) renumbers |= map[e] != static_cast<int>(e);
+  if (!renumbers) map.clear();
   const std::vector<float> biases = unit_biases(spec, weights, routed, local_experts);
   // Ranks of tensor parallelism are summed: the first adds the bias, once.
   const std::vector<float> down =
@@ -251,7 +254,9 @@ WeightBank::WeightBank(const MoeSpec& spec, const MoeWeights& weights, int devic
   const std::size_t at_correction = vectors.add(correction);
   const std::size_t at_gate = vectors.add(gate);
   vectors_ = vectors.upload(device);
-  local_expert = reinterpret_cast<const std::int32_t*>(vectors_.data() + at_map * 4);
+  if (renumbers) {
+    local_expert = reinterpret_cast<const std::int32_t*>(vectors_.data() + at_map * 4);
+  }
   const auto floats = [&](const std::vector<float>& values, std::size_t begin) {
     return values.empty() ? nullptr : reinterpret_cast<const float*>(vectors_.data() + begin * 4);
   };

@@ -31,7 +31,7 @@ class WeightBank {
   const float* router_bias = nullptr;          // [E]
   const float* correction_bias = nullptr;      // [E]
   const float* shared_gate = nullptr;          // [H]
-  const std::int32_t* local_expert = nullptr;  // [E] global -> local or -1
+  const std::int32_t* local_expert = nullptr;  // [E] global -> local or -1; null: the same
 
  private:
   DeviceBuffer matrices_, vectors_;
