@@ -78,12 +78,14 @@ CudaExperts::Call CudaExperts::prepare(std::int64_t tokens, Workspace& workspace
   plan.top_k = static_cast<int>(top_k);
   plan.local_experts = static_cast<int>(bank_.local_experts);
   plan.segment_groups = static_cast<int>(segment_groups);
-  plan.sort_blocks = static_cast<int>(ceil_div(tokens, kSortTokens));
+  plan.sort_tokens = sort_tokens(tokens);
+  plan.sort_blocks = static_cast<int>(ceil_div(tokens, plan.sort_tokens));
   plan.counter_count = static_cast<int>(1 + ready);
   plan.slot_local = workspace.take<std::int32_t>(slots).data();
   plan.slot_weight = workspace.take<float>(slots).data();
   plan.slot_row = workspace.take<std::int32_t>(slots).data();
-  plan.block_base = workspace.take<std::int32_t>(bank_.local_experts * plan.sort_blocks).data();
+  plan.block_base =
+      workspace.take<std::int32_t>(bank_.local_experts * max_sort_blocks(tokens)).data();
   plan.expert_row = workspace.take<std::int32_t>(bank_.local_experts).data();
   plan.row_token = workspace.take<std::int32_t>(dense ? 0 : groups * kGroupRows).data();
   plan.group_count = workspace.take<std::int32_t>(1).data();

@@ -16,8 +16,20 @@ namespace sluice::cuda {
 // Up to here the tokens of a call are one group: every expert that is hit computes all of them, so
 // that tokens need not be sorted.
 inline constexpr int kDenseTokens = 8;
-// Tokens of one block of the counting sort.
-inline constexpr int kSortTokens = 32;
+// Tokens of one block of the counting sort: few where tokens are few, so that they are routed on
+// many multiprocessors; more where there would be too many blocks to scan.
+inline constexpr int kMaxSortTokens = 32;
+inline constexpr int kFewSortTokens = 8;
+inline constexpr std::int64_t kFewSorted = 1024;
+constexpr int sort_tokens(std::int64_t tokens) {
+  return tokens <= kFewSorted ? kFewSortTokens : kMaxSortTokens;
+}
+// Grows with the tokens, unlike the number of blocks itself.
+constexpr std::int64_t max_sort_blocks(std::int64_t tokens) {
+  const std::int64_t few = ceil_div(tokens < kFewSorted ? tokens : kFewSorted, kFewSortTokens);
+  const std::int64_t many = ceil_div(tokens, kMaxSortTokens);
+  return few > many ? few : many;
+}
 inline constexpr int kMaxTopK = 32;
 inline constexpr int kMaxExperts = 1024;
 
@@ -52,8 +64,9 @@ struct Plan {
   int tokens = 0;
   int top_k = 0;
   int local_experts = 0;
-  int segment_groups = 0;                 // longest segment, in groups
-  int sort_blocks = 0;                    // of kSortTokens tokens
+  int segment_groups = 0;  // longest segment, in groups
+  int sort_tokens = 0;     // of one block of the counting sort
+  int sort_blocks = 0;
   std::int32_t* slot_local = nullptr;     // [tokens, K] local expert or -1
   float* slot_weight = nullptr;           // [tokens, K]
   std::int32_t* slot_row = nullptr;       // [tokens, K] row of y, or -1

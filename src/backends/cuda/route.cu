@@ -8,19 +8,19 @@ namespace sluice::cuda {
 namespace {
 
 // A warp per token of a block, where registers allow so many.
-constexpr int warps(int per_lane) { return per_lane <= 8 ? kSortTokens : kSortTokens / 2; }
+constexpr int max_warps(int per_lane) { return per_lane <= 8 ? kMaxSortTokens : 16; }
 
 template <int kPerLane>
-__global__ void __launch_bounds__(warps(kPerLane) * 32) route_kernel(Routing args, Plan plan) {
+__global__ void __launch_bounds__(max_warps(kPerLane) * 32) route_kernel(Routing args, Plan plan) {
   extern __shared__ float scratch[];
   __shared__ int counts[kMaxExperts];
   begin();
   for (int e = threadIdx.x; e < plan.local_experts; e += blockDim.x) counts[e] = 0;
   __syncthreads();
   const int warp = threadIdx.x / 32;
-  const int first = blockIdx.x * kSortTokens;
-  const int last = min(first + kSortTokens, plan.tokens);
-  for (int token = first + warp; token < last; token += warps(kPerLane)) {
+  const int first = blockIdx.x * plan.sort_tokens;
+  const int last = min(first + plan.sort_tokens, plan.tokens);
+  for (int token = first + warp; token < last; token += blockDim.x / 32) {
     const RoutedSlot slot =
         route_token<kPerLane>(args, token, scratch + warp * group_scratch(args.router));
     const std::int32_t local = store_slot(args, plan, token, slot);
@@ -34,11 +34,11 @@ __global__ void __launch_bounds__(warps(kPerLane) * 32) route_kernel(Routing arg
 
 template <int kPerLane>
 void run(const Routing& args, const Plan& plan, cudaStream_t stream) {
-  constexpr int kWarps = warps(kPerLane);
-  const std::size_t bytes = kWarps * group_scratch(args.router) * sizeof(float);
+  const int warps = plan.sort_tokens < max_warps(kPerLane) ? plan.sort_tokens : max_warps(kPerLane);
+  const std::size_t bytes = warps * group_scratch(args.router) * sizeof(float);
   const auto kernel = route_kernel<kPerLane>;
   allow_shared_memory(kernel, bytes);
-  launch("route", kernel, plan.sort_blocks, kWarps * 32, bytes, stream, args, plan);
+  launch("route", kernel, plan.sort_blocks, warps * 32, bytes, stream, args, plan);
 }
 
 }  // namespace

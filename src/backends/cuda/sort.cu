@@ -24,12 +24,12 @@ __device__ void rank_slots(const std::int32_t* local, int slots, int* next, std:
 }
 
 __global__ void __launch_bounds__(kThreads) sort_kernel(Plan plan, Staging staging) {
-  __shared__ std::int32_t local[kSortTokens * kMaxTopK];
-  __shared__ std::int32_t row[kSortTokens * kMaxTopK];
+  __shared__ std::int32_t local[kMaxSortTokens * kMaxTopK];
+  __shared__ std::int32_t row[kMaxSortTokens * kMaxTopK];
   __shared__ int next[kMaxExperts];
   begin();
-  const int first = blockIdx.x * kSortTokens;
-  const int tokens = min(kSortTokens, plan.tokens - first);
+  const int first = blockIdx.x * plan.sort_tokens;
+  const int tokens = min(plan.sort_tokens, plan.tokens - first);
   const int slots = tokens * plan.top_k;
   for (int i = threadIdx.x; i < slots; i += kThreads) {
     local[i] = plan.slot_local[first * plan.top_k + i];
