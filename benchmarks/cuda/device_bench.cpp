@@ -221,20 +221,23 @@ class DeviceBench {
   void measure(const Graph& graph, MoeBenchRow& row) const {
     const auto replay = [&] { check(cudaGraphLaunch(graph.get(), stream_.get()), "replaying"); };
     replay();
-    std::vector<double> times, floors, percents, bandwidths, rates;
+    std::vector<double> times, bandwidths, rates;
     const double until = seconds() + options_.seconds_per_row;
     for (int round = 0; round < options_.least_rounds || seconds() < until; ++round) {
-      const double bandwidth = ceilings_.read_bandwidth();
-      const double rate = ceilings_.dense_rate();
-      const double floor = std::max(row.bytes / bandwidth, row.operations / rate);
-      bandwidths.push_back(bandwidth);
-      rates.push_back(rate);
-      floors.push_back(floor * 1e3);
+      bandwidths.push_back(ceilings_.read_bandwidth());
+      rates.push_back(ceilings_.dense_rate());
       for (int i = 0; i < kReplaysPerRound; ++i) {
-        const double time = timer_(stream_.get(), replay) / static_cast<double>(kRoutings);
-        times.push_back(time * 1e3);
-        percents.push_back(100.0 * floor / time);
+        times.push_back(timer_(stream_.get(), replay) * 1e3 / static_cast<double>(kRoutings));
       }
+    }
+    // Power limits the products' rate from round to round, and the layer's with it; the best read
+    // is what memory can do.
+    const double bandwidth = *std::max_element(bandwidths.begin(), bandwidths.end());
+    std::vector<double> floors, percents;
+    for (std::size_t i = 0; i < times.size(); ++i) {
+      const double rate = rates[i / kReplaysPerRound];
+      floors.push_back(std::max(row.bytes / bandwidth, row.operations / rate) * 1e3);
+      percents.push_back(100.0 * floors.back() / times[i]);
     }
     row.rounds = static_cast<int>(times.size());
     row.milliseconds = spread_of(times);

@@ -94,10 +94,12 @@ DeviceCeilings::DeviceCeilings(std::shared_ptr<const DeviceMemory> memory, cudaS
 DeviceCeilings::~DeviceCeilings() = default;
 
 double DeviceCeilings::read_bandwidth() const {
-  const double seconds = timer_(stream_, [&] {
+  const auto read = [&] {
     launch_read(memory_.data(), kReadBytes, reinterpret_cast<std::uint32_t*>(sink_.data()),
                 stream_);
-  });
+  };
+  read();
+  const double seconds = timer_(stream_, read);
   return static_cast<double>(kReadBytes) / seconds;
 }
 

@@ -19,7 +19,8 @@ class DeviceCeilings {
   DeviceCeilings(std::shared_ptr<const DeviceMemory> memory, cudaStream_t stream);
   ~DeviceCeilings();
 
-  // A kernel that reads 4 GiB once: bytes per second.
+  // A kernel that reads 4 GiB once: bytes per second. Another read goes before it, because the
+  // multiprocessors' clock is still low after matrix products.
   double read_bandwidth() const;
   // A bf16 product of 8192 x 8192 x 8192 on random data: operations per second.
   double dense_rate() const;

@@ -35,6 +35,8 @@ void run_audit(const Settings& settings, Findings& findings) {
 void run_mutants(const Settings& settings, Findings& findings) {
   AuditOptions options;
   options.seed = settings.seed;
+  // Some mutants show in one draw of twenty; those that die, die at their first.
+  options.rounds = 32;
   options.load.executor = make_executor(settings.threads);
   const MutationScore score = audit_mutants(backend("cuda"), options);
   for (const MutantVerdict& verdict : score.mutants) {
