@@ -64,6 +64,11 @@ class MyExperts final : public sluice::Experts {
  public:
   MyExperts(const sluice::MoeSpec& spec, const sluice::MoeWeights& weights) : spec_(spec) {
     for (const auto& matrix : weights.gate_up_proj) gate_up_.push_back(copy(matrix));
+    for (std::size_t e = 0; e < weights.gate_proj.size(); ++e) {  // or gate and up apart
+      gate_up_.push_back(copy(weights.gate_proj[e]));
+      const std::vector<float> up = copy(weights.up_proj[e]);
+      gate_up_.back().insert(gate_up_.back().end(), up.begin(), up.end());
+    }
     for (const auto& matrix : weights.down_proj) down_.push_back(copy(matrix));
   }
 
