@@ -40,7 +40,8 @@ __device__ void route_and_plan(const Routing& args, const Plan& plan, float* scr
   if (token < plan.tokens && lane < plan.top_k) {
     const int hit = local < 0 ? 0 : hits.rank(local);
     if (local >= 0)
-      plan.segments[hit] = {local, 0, hit, plan.tokens};  // the same from each of its tokens
+      plan.segments[hit] = {local,       0,   hit,
+                            plan.tokens, hit, 1};  // the same from each of its tokens
     plan.slot_row[token * plan.top_k + lane] =
         local < 0 ? -1 : hit * static_cast<int>(kGroupRows) + token;
   }

@@ -107,7 +107,7 @@ template <typename Shape>
 __device__ void produce_weights(const Ffn& ffn, const Schedule<Shape::kRowTiles>& schedule,
                                 FfnShared<Shape>& shared) {
   // Where a weight is read once, it must not push h and y out of the second-level cache.
-  const std::uint64_t policy = Shape::kMaxTokens <= 64 ? evict_first() : evict_normal();
+  const std::uint64_t policy = Shape::kMaxTokens <= 160 ? evict_first() : evict_normal();
   Cursor<kQueue> queue;
   Cursor<Shape::kStages> ring;
   for (;;) {

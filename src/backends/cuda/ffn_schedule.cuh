@@ -51,16 +51,18 @@ class Schedule {
       tile.stage = Stage::gemm1;
       const int shared_tiles = ffn_.shared_segments * shared1_;
       if (t < shared_tiles) {
-        tile.index = t / shared1_;
-        tile.row_tile = t % shared1_;
+        place(tile, t, 0, ffn_.shared_segments, shared1_);
       } else {
-        tile.index = ffn_.shared_segments + (t - shared_tiles) / routed1_;
-        tile.row_tile = (t - shared_tiles) % routed1_;
+        place_routed(tile, t - shared_tiles, routed1_);
       }
     } else {
       tile.stage = Stage::gemm2;
-      tile.index = (t - end1_) / tiles2_;
-      tile.row_tile = (t - end1_) % tiles2_;
+      const int shared_tiles = ffn_.shared_segments * tiles2_;
+      if (t - end1_ < shared_tiles) {
+        place(tile, t - end1_, 0, ffn_.shared_segments, tiles2_);
+      } else {
+        place_routed(tile, t - end1_ - shared_tiles, tiles2_);
+      }
     }
     tile.row_tile *= kRowTiles;
     tile.segment = segment(tile.index);
@@ -70,12 +72,30 @@ class Schedule {
   }
 
  private:
+  // A run of segments has the same weights: they take each row tile one after the other, so that it
+  // comes from memory once, however large the expert.
+  __device__ static void place(Tile& tile, int t, int run, int parts, int tiles) {
+    const int inside = t - run * tiles;
+    tile.row_tile = inside / parts;
+    tile.index = run + inside % parts;
+  }
+
+  __device__ void place_routed(Tile& tile, int t, int tiles) const {
+    const Segment any = ffn_.plan.segments[t / tiles];
+    place(tile, t, any.run, any.parts, tiles);
+    tile.index += ffn_.shared_segments;
+  }
+
   __device__ Segment segment(int index) const {
     if (index >= ffn_.shared_segments) return ffn_.plan.segments[index - ffn_.shared_segments];
     const int first = index * ffn_.plan.segment_groups;
     const int rows = ffn_.plan.tokens - first * static_cast<int>(kGroupRows);
-    return {-1, ffn_.shared_x_group + first, ffn_.shared.h_group0 + first,
-            min(rows, ffn_.plan.segment_groups * static_cast<int>(kGroupRows))};
+    return {-1,
+            ffn_.shared_x_group + first,
+            ffn_.shared.h_group0 + first,
+            min(rows, ffn_.plan.segment_groups * static_cast<int>(kGroupRows)),
+            0,
+            ffn_.shared_segments};
   }
 
   const Ffn& ffn_;

@@ -55,6 +55,8 @@ struct Segment {
   std::int32_t x_group;  // of the staged tokens, 8 rows each
   std::int32_t group;    // of h and y
   std::int32_t rows;
+  std::int32_t run;    // where in the list the expert's first segment stands
+  std::int32_t parts;  // how many it has
 
   SLUICE_HOST_DEVICE int groups() const { return (rows + 7) / 8; }
 };

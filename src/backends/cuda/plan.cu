@@ -12,7 +12,7 @@ constexpr int kLongestSegment = 64;  // groups; more than any FfnTile has
 // Turns an expert's counts per block of tokens into ranks; returns its total. Neighbouring threads
 // have neighbouring experts; the loads of a batch are under way together.
 __device__ int scan_blocks(const Plan& plan, int expert) {
-  constexpr int kBatch = 8;
+  constexpr int kBatch = 32;
   std::int32_t* counts = plan.block_base + expert;
   int total = 0;
   for (int first = 0; first < plan.sort_blocks; first += kBatch) {
@@ -81,8 +81,9 @@ __global__ void __launch_bounds__(kMaxExperts) plan_kernel(Plan plan) {
     for (int part = 0; part < parts; ++part) {
       const int begin = groups * part / parts;
       const int end = groups * (part + 1) / parts;
-      plan.segments[place + part] = {expert, first_group + begin, first_group + begin,
-                                     min(end * 8, rows) - begin * 8};
+      plan.segments[place + part] = {
+          expert, first_group + begin, first_group + begin, min(end * 8, rows) - begin * 8, place,
+          parts};
     }
   }
   if (threadIdx.x == blockDim.x - 1) *plan.group_count = first_group + groups;

@@ -25,13 +25,9 @@ FfnTile choose_ffn(const FfnSizes& sizes) {
   // once.
   const std::int64_t average =
       sizes.tokens * sizes.top_k / std::max<std::int64_t>(1, sizes.num_experts);
-  if (average > 130 && sizes.plain) {
-    return FfnTile::rows128_tokens256;
-  } else if (average > 40 && sizes.plain) {
-    return FfnTile::rows128_tokens160;
-  } else if (average > 12) {
-    return FfnTile::rows128_tokens64;
-  }
+  if (average > 100 && sizes.plain) return FfnTile::rows128_tokens256;
+  if (average > 40 && sizes.plain) return FfnTile::rows128_tokens160;
+  if (average > 12) return FfnTile::rows128_tokens64;
   return FfnTile::rows64_tokens32;
 }
 
