@@ -3,6 +3,7 @@
 // Block 0 routes, the others stage.
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/route_choice.hpp"
+#include "backends/cuda/routing.cuh"
 #include "backends/cuda/staging.cuh"
 
 namespace sluice::cuda {

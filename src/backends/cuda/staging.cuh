@@ -4,7 +4,7 @@
 
 #include "backends/cuda/device_elements.cuh"
 #include "backends/cuda/params.hpp"
-#include "backends/cuda/routing.cuh"
+#include "backends/cuda/routing_weights.cuh"
 
 namespace sluice::cuda {
 

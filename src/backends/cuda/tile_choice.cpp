@@ -18,8 +18,6 @@ int max_groups(FfnTile tile) {
   return 32;
 }
 
-int tile_rows(FfnTile tile) { return tile == FfnTile::rows64_tokens32 ? 64 : 128; }
-
 FfnTile choose_ffn(const FfnSizes& sizes) {
   // Tokens of an average expert; a segment that holds them with room for chance reads each weight
   // once.

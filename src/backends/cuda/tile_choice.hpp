@@ -21,7 +21,6 @@ enum class FfnTile : std::uint8_t {
 };
 
 int max_groups(FfnTile tile);  // longest segment, in groups of 8 tokens
-int tile_rows(FfnTile tile);
 FfnTile choose_ffn(const FfnSizes& sizes);
 
 }  // namespace sluice::cuda

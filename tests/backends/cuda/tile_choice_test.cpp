@@ -13,8 +13,8 @@ TEST(CudaTileChoice, WidensWithTheTokensOfAnAverageExpert) {
   EXPECT_EQ(tile(1), FfnTile::rows64_tokens32);
   EXPECT_EQ(tile(256), FfnTile::rows64_tokens32);
   EXPECT_EQ(tile(1024), FfnTile::rows128_tokens64);
-  EXPECT_EQ(tile(4096), FfnTile::rows128_tokens160);
-  EXPECT_EQ(tile(16384), FfnTile::rows128_tokens256);
+  EXPECT_EQ(tile(2048), FfnTile::rows128_tokens160);
+  EXPECT_EQ(tile(4096), FfnTile::rows128_tokens256);
 }
 
 TEST(CudaTileChoice, GeneralActivationsHaveNoWideTiles) {
