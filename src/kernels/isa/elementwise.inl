@@ -89,6 +89,17 @@ struct Identity {
   float operator()(float x) const { return x; }
 };
 
+// Whole blocks, nearly all there are, move in one instruction; a length that is not known is a
+// call.
+template <int bytes>
+inline void copy_block(void* to, const void* from, long count) {
+  if (count == kBlock) {
+    __builtin_memcpy(to, from, kBlock * bytes);
+  } else {
+    __builtin_memcpy(to, from, static_cast<unsigned long>(count) * bytes);
+  }
+}
+
 // Stores `count` <= 16 elements of a block.
 inline void store_block(const float* block, RowFormat format, void* out, long index, long count) {
   alignas(64) unsigned wide[kBlock];
@@ -96,26 +107,26 @@ inline void store_block(const float* block, RowFormat format, void* out, long in
   char* to = static_cast<char*>(out);
   switch (format) {
     case RowFormat::f32:
-      __builtin_memcpy(to + index * 4, block, static_cast<unsigned long>(count) * 4);
+      copy_block<4>(to + index * 4, block, count);
       return;
     case RowFormat::bf16:
       for (int i = 0; i < kBlock; ++i) {
         narrow[i] = static_cast<unsigned short>(bf16_bits(block[i]) >> 16);
       }
-      __builtin_memcpy(to + index * 2, narrow, static_cast<unsigned long>(count) * 2);
+      copy_block<2>(to + index * 2, narrow, count);
       return;
     case RowFormat::f16:
       narrow_f16(block, narrow);
-      __builtin_memcpy(to + index * 2, narrow, static_cast<unsigned long>(count) * 2);
+      copy_block<2>(to + index * 2, narrow, count);
       return;
     case RowFormat::f32_bf16:
       for (int i = 0; i < kBlock; ++i) wide[i] = bf16_bits(block[i]) & 0xffff0000u;
-      __builtin_memcpy(to + index * 4, wide, static_cast<unsigned long>(count) * 4);
+      copy_block<4>(to + index * 4, wide, count);
       return;
     case RowFormat::f32_f16:
       narrow_f16(block, narrow);
       widen_f16(narrow, reinterpret_cast<float*>(wide));
-      __builtin_memcpy(to + index * 4, wide, static_cast<unsigned long>(count) * 4);
+      copy_block<4>(to + index * 4, wide, count);
       return;
   }
 }
@@ -125,13 +136,13 @@ inline void load_block(const void* from, RowFormat format, long index, long coun
   alignas(64) unsigned short narrow[kBlock] = {};
   const char* source = static_cast<const char*>(from);
   if (format == RowFormat::bf16 || format == RowFormat::f16) {
-    __builtin_memcpy(narrow, source + index * 2, static_cast<unsigned long>(count) * 2);
+    copy_block<2>(narrow, source + index * 2, count);
     if (format == RowFormat::f16) return widen_f16(narrow, block);
     for (int i = 0; i < kBlock; ++i) block[i] = float_of(static_cast<unsigned>(narrow[i]) << 16);
     return;
   }
   for (int i = 0; i < kBlock; ++i) block[i] = 0.0f;
-  __builtin_memcpy(block, source + index * 4, static_cast<unsigned long>(count) * 4);
+  copy_block<4>(block, source + index * 4, count);
 }
 
 template <typename F>
