@@ -6,6 +6,7 @@
 #include <oneapi/dnnl/dnnl.hpp>
 #include <vector>
 
+#include "base/fail.hpp"
 #include "base/float_types.hpp"
 #include "kernels/isa_list.hpp"
 #include "peer.hpp"
@@ -173,7 +174,14 @@ class OneDnnPeer final : public Peer {
 std::unique_ptr<Peer> make_onednn_peer(const Shape& shape, std::span<const std::uint16_t> gate_up,
                                        std::span<const std::uint16_t> down, int threads,
                                        Executor& executor, std::int64_t most_tokens) {
-  return std::make_unique<OneDnnPeer>(shape, gate_up, down, threads, executor, most_tokens);
+  try {
+    return std::make_unique<OneDnnPeer>(shape, gate_up, down, threads, executor, most_tokens);
+  } catch (const dnnl::error& error) {
+    // Without AVX-512, this version has no bf16 product.
+    fail(ErrorKind::unsupported,
+         "oneDNN cannot multiply bf16 on this machine ({}); leave it out with --no-peer",
+         error.what());
+  }
 }
 
 }  // namespace sluice::bench
