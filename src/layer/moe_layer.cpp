@@ -9,6 +9,7 @@
 #include "base/aligned_buffer.hpp"
 #include "base/element.hpp"
 #include "base/fail.hpp"
+#include "base/token_rows.hpp"
 #include "layer/check_devices.hpp"
 #include "layer/check_forward.hpp"
 #include "layer/pieces.hpp"
@@ -87,7 +88,7 @@ struct MoeLayer::Impl {
     if (most == tokens) return forward(input, output);
     for (std::int64_t first = 0; first < tokens; first += most) {
       const std::int64_t count = std::min(most, tokens - first);
-      forward(piece_of(input, first, count), piece_of(output, first, count));
+      forward(token_rows(input, first, count), token_rows(output, first, count));
     }
   }
 

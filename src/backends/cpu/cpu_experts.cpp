@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/element.hpp"
+#include "base/token_rows.hpp"
 #include "base/workspace.hpp"
 #include "routing/plan.hpp"
 
@@ -28,18 +29,6 @@ std::int64_t row_stride(std::int64_t bytes) {
 RowBuffer take_rows(Workspace& workspace, std::int64_t rows, std::int64_t row_bytes) {
   const std::int64_t stride = row_stride(row_bytes);
   return {workspace.take<std::byte>(rows * stride), stride};
-}
-
-template <typename View>
-View token_rows(const View& tensor, std::int64_t first, std::int64_t tokens) {
-  if (tensor.empty()) return tensor;
-  View part = tensor;
-  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(part.data)>>,
-                                  const std::byte, std::byte>;
-  const std::int64_t columns = tensor.shape[1];
-  part.data = static_cast<Byte*>(part.data) + first * columns * bits(tensor.dtype) / 8;
-  part.shape = {tokens, columns};
-  return part;
 }
 
 std::vector<std::int32_t> local_map(const MoeSpec& spec) {
@@ -141,13 +130,7 @@ void CpuExperts::forward(const ForwardInput& input, const ForwardOutput& output,
   const std::int64_t chunk = chunk_tokens(tokens);
   for (std::int64_t first = 0; first < tokens; first += chunk) {
     const std::int64_t count = std::min(chunk, tokens - first);
-    const auto in = [&](const TensorView& tensor) { return token_rows(tensor, first, count); };
-    const auto out = [&](const MutableTensorView& tensor) {
-      return token_rows(tensor, first, count);
-    };
-    forward_chunk({in(input.hidden_states), in(input.router_logits), in(input.topk_ids),
-                   in(input.topk_weights)},
-                  {out(output.output), out(output.topk_ids), out(output.topk_weights)},
+    forward_chunk(token_rows(input, first, count), token_rows(output, first, count),
                   workspace.data());
   }
 }

@@ -2,16 +2,10 @@
 
 #include "base/element.hpp"
 #include "base/fail.hpp"
+#include "formats/block_tensors.hpp"
 
 namespace sluice {
 namespace {
-
-// Where one block's matrices stand in the checkpoint.
-struct BlockTensors {
-  TensorView fused;     // [2 width, H] or, without a gate, [width, H]
-  TensorView gate, up;  // in place of fused
-  TensorView down;      // [H, width]
-};
 
 // Row of a fused matrix that holds gate row i, and up row i.
 struct RowPair {
@@ -64,23 +58,6 @@ std::vector<SourceRow> all_rows(const TensorView& matrix) {
   std::vector<SourceRow> rows;
   for (std::int64_t r = 0; r < matrix.shape[0]; ++r) rows.push_back(source_row(matrix, r));
   return rows;
-}
-
-TensorView at(const ExpertMatrices& matrices, std::size_t index) {
-  return matrices.empty() ? TensorView{} : matrices[index];
-}
-
-std::vector<BlockTensors> block_tensors(const MoeSpec& spec, const MoeWeights& weights) {
-  std::vector<BlockTensors> blocks;
-  for (std::size_t e = 0; e < weights.down_proj.size(); ++e) {
-    blocks.push_back({at(weights.gate_up_proj, e), at(weights.gate_proj, e), at(weights.up_proj, e),
-                      weights.down_proj[e]});
-  }
-  if (spec.layer.num_shared_experts > 0) {
-    blocks.push_back({weights.shared_gate_up_proj, weights.shared_gate_proj, weights.shared_up_proj,
-                      weights.shared_down_proj});
-  }
-  return blocks;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "backends/cuda/error.hpp"
 #include "base/fail.hpp"
+#include "base/token_rows.hpp"
 
 namespace sluice::cuda {
 namespace {
@@ -12,18 +13,6 @@ namespace {
 // More tokens go through in pieces of this many: it bounds the workspace, and at this size the
 // weights that are read again cost a few percent at most.
 constexpr std::int64_t kChunkTokens = 16384;
-
-template <typename View>
-View token_rows(const View& tensor, std::int64_t first, std::int64_t count) {
-  if (tensor.empty()) return tensor;
-  View rows = tensor;
-  const std::int64_t columns = tensor.shape[1];
-  rows.shape = Shape{count, columns};
-  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(rows.data)>>,
-                                  const std::byte, std::byte>;
-  rows.data = static_cast<Byte*>(tensor.data) + first * columns * bits(tensor.dtype) / 8;
-  return rows;
-}
 
 void check_aligned(const char* name, const void* data) {
   if (reinterpret_cast<std::uintptr_t>(data) % 16 == 0) return;
@@ -176,13 +165,7 @@ void CudaExperts::forward(const ForwardInput& input, const ForwardOutput& output
   const DeviceScope scope(device_);
   for (std::int64_t first = 0; first < tokens; first += kChunkTokens) {
     const std::int64_t count = std::min(kChunkTokens, tokens - first);
-    const auto in = [&](const TensorView& tensor) { return token_rows(tensor, first, count); };
-    const auto out = [&](const MutableTensorView& tensor) {
-      return token_rows(tensor, first, count);
-    };
-    forward_chunk({in(input.hidden_states), in(input.router_logits), in(input.topk_ids),
-                   in(input.topk_weights)},
-                  {out(output.output), out(output.topk_ids), out(output.topk_weights)},
+    forward_chunk(token_rows(input, first, count), token_rows(output, first, count),
                   workspace.data(), static_cast<cudaStream_t>(stream));
   }
 }

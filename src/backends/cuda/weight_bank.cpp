@@ -9,6 +9,7 @@
 #include "backends/cuda/params.hpp"
 #include "base/element.hpp"
 #include "base/fail.hpp"
+#include "formats/block_tensors.hpp"
 
 namespace sluice::cuda {
 namespace {
@@ -50,11 +51,6 @@ FusedRows fused_rows(GateUpOrder order, std::int64_t width) {
   }
   return {0, 1, 2};
 }
-
-// One block's matrices in the checkpoint.
-struct BlockTensors {
-  TensorView fused, gate, up, down;
-};
 
 // Copies each matrix to the device if it is not there, and packs it.
 class Packer {
@@ -133,23 +129,6 @@ std::size_t largest_host_matrix(const std::vector<BlockTensors>& blocks) {
     }
   }
   return largest;
-}
-
-TensorView at(const ExpertMatrices& matrices, std::size_t index) {
-  return matrices.empty() ? TensorView{} : matrices[index];
-}
-
-std::vector<BlockTensors> block_tensors(const MoeSpec& spec, const MoeWeights& weights) {
-  std::vector<BlockTensors> blocks;
-  for (std::size_t e = 0; e < weights.down_proj.size(); ++e) {
-    blocks.push_back({at(weights.gate_up_proj, e), at(weights.gate_proj, e), at(weights.up_proj, e),
-                      weights.down_proj[e]});
-  }
-  if (spec.layer.num_shared_experts > 0) {
-    blocks.push_back({weights.shared_gate_up_proj, weights.shared_gate_proj, weights.shared_up_proj,
-                      weights.shared_down_proj});
-  }
-  return blocks;
 }
 
 // [local experts, 2, units]: gate, then up; padding is zero.
