@@ -19,10 +19,6 @@ SHAPES = {
                          num_attention_heads=8, num_key_value_heads=2, head_dim=128,
                          intermediate_size=3072, moe_intermediate_size=256, num_experts=128,
                          num_experts_per_tok=8, sliding_window=2048, max_position_embeddings=131072),
-    "trinity-mini": dict(hidden_size=2048, num_hidden_layers=32, num_dense_layers=2,
-                         num_attention_heads=32, num_key_value_heads=4, head_dim=128,
-                         intermediate_size=6144, moe_intermediate_size=1024, num_experts=128,
-                         num_experts_per_tok=8, sliding_window=2048, max_position_embeddings=131072),
 }
 SHARD_BYTES = 4 << 30
 POOL = 1 << 24  # random elements, from which every tensor takes a run of its own
