@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <sluice/checkpoint.hpp>
 #include <sluice/model.hpp>
@@ -119,13 +120,15 @@ TEST(LogitsVerb, WritesWhatTheLibraryComputes) {
   }
   EXPECT_GT(largest, 1.0);
   EXPECT_LE(worst, 1e-5 * largest);
-  expect_refusal("logits --model '" + kModel + "' --ids '" + scratch.write("bad.json", "[1.5]") +
-                     "' --out /tmp/never",
-                 "no token id");
+  const std::string never = scratch.file("never.safetensors");
+  const auto refused = [&](const std::string& ids_file, const std::string& reason) {
+    expect_refusal("logits --model '" + kModel + "' --ids '" + ids_file + "' --out '" + never + "'",
+                   reason);
+    EXPECT_FALSE(std::filesystem::exists(never));
+  };
+  refused(scratch.write("bad.json", "[1.5]"), "no token id");
   const std::string deep = std::string(100000, '[') + std::string(100000, ']');
-  expect_refusal("logits --model '" + kModel + "' --ids '" + scratch.write("deep.json", deep) +
-                     "' --out /tmp/never",
-                 "array is no token id");
+  refused(scratch.write("deep.json", deep), "array is no token id");
 }
 
 TEST(RunVerb, AnswersTheFirstDemoProblem) {

@@ -103,18 +103,21 @@ std::optional<Case> make_sparse(const SpecSource& source, std::uint64_t seed) {
   return subject;
 }
 
-std::optional<Case> make_all_negative(const SpecSource& source, std::uint64_t seed) {
-  Draw draw(seed);
+// Each score function in turn: far from zero they lose their digits in different ways. Softmax is
+// the neutral one: left to the draw, it would hardly ever be here.
+MoeSpec spec_with_each_score(const SpecSource& source, Draw& draw, std::uint64_t seed) {
   MoeSpec base = neutral_spec(draw_sizes(draw));
-  // Each score function in turn: far below zero they lose their digits in different ways.
   base.router.score_func = static_cast<ScoreFunc>(seed % 3);
   if (!accepts(source.backend, base)) base.router.score_func = ScoreFunc::softmax;
+  return source.draw(base, draw, std::array<std::string_view, 2>{"router_bias", "score_func"});
+}
+
+std::optional<Case> make_all_negative(const SpecSource& source, std::uint64_t seed) {
+  Draw draw(seed);
   Case subject;
   subject.regime = "all-negative logits";
   subject.seed = seed;
-  // Softmax is the neutral one: left to the draw, it would hardly ever be here.
-  subject.spec =
-      source.draw(base, draw, std::array<std::string_view, 2>{"router_bias", "score_func"});
+  subject.spec = spec_with_each_score(source, draw, seed);
   draw_tensors(subject, {draw.integer(3, 12), draw_hidden_dtype(draw), DType::f32, Values::random},
                draw);
   draw_logits(subject, DType::f32, draw,
@@ -128,15 +131,10 @@ std::optional<Case> make_all_negative(const SpecSource& source, std::uint64_t se
 // exp of these overflows fp32 above 88 and vanishes below -88: only differences may be taken.
 std::optional<Case> make_huge_logits(const SpecSource& source, std::uint64_t seed) {
   Draw draw(seed);
-  MoeSpec base = neutral_spec(draw_sizes(draw));
-  base.router.score_func = static_cast<ScoreFunc>(seed % 3);
-  if (!accepts(source.backend, base)) base.router.score_func = ScoreFunc::softmax;
   Case subject;
   subject.regime = "huge logits";
   subject.seed = seed;
-  // Softmax is the neutral one: left to the draw, it would hardly ever be here.
-  subject.spec =
-      source.draw(base, draw, std::array<std::string_view, 2>{"router_bias", "score_func"});
+  subject.spec = spec_with_each_score(source, draw, seed);
   draw_tensors(subject, {draw.integer(4, 12), draw_hidden_dtype(draw), DType::f32, Values::random},
                draw);
   draw_logits(subject, draw.one_of(DType::f32, DType::bf16), draw,
