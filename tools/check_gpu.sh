@@ -52,10 +52,11 @@ run mutants "$suite" --only mutants
 run fuzz "$suite" --only fuzz
 run graphs "$suite" --only graphs
 run tokens "$suite" --only tokens
+run router "$suite" --only router
 if command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck; do
     run "$tool" compute-sanitizer --tool "$tool" --error-exitcode 99 \
-      "$suite" --brief --only fuzz,graphs,tokens
+      "$suite" --brief --only fuzz,graphs,tokens,router
   done
 else
   echo "memcheck, racecheck: skipped, compute-sanitizer is not on the PATH"

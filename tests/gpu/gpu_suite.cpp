@@ -40,6 +40,8 @@ constexpr Section kSections[] = {
     {"graphs", "captured once, replayed over other tokens: the same bits as plain calls",
      run_graphs},
     {"tokens", "T = 0, and one token before, at and after every limit", run_token_counts},
+    {"router", "logits from hidden states: within the bound of a dot product, and used as if given",
+     run_router},
     {"errors", "no memory, busy streams, wrong places: clear errors, and right afterwards",
      run_errors},
 };

@@ -62,6 +62,7 @@ void run_mutants(const Settings& settings, Findings& findings);
 void run_fuzz(const Settings& settings, Findings& findings);
 void run_graphs(const Settings& settings, Findings& findings);
 void run_token_counts(const Settings& settings, Findings& findings);
+void run_router(const Settings& settings, Findings& findings);
 void run_errors(const Settings& settings, Findings& findings);
 
 }  // namespace sluice::gpu

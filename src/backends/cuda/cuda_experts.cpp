@@ -28,6 +28,7 @@ struct CudaExperts::Call {
   Plan plan;
   Ffn ffn;
   Staging staging;
+  float* logits = nullptr;  // [tokens, E], where the router's weight was loaded
 };
 
 CudaExperts::CudaExperts(const MoeSpec& spec, const MoeWeights& weights, int device)
@@ -84,6 +85,9 @@ CudaExperts::Call CudaExperts::prepare(std::int64_t tokens, Workspace& workspace
   plan.next_tile = plan.counters;
   plan.ready = plan.counters + 1;
 
+  if (computes_logits()) {
+    call.logits = workspace.take<float>(tokens * spec_.router.num_experts).data();
+  }
   if (bank_.shared_gate != nullptr) call.staging.gate_out = workspace.take<float>(tokens).data();
 
   Staging& staging = call.staging;
@@ -190,6 +194,21 @@ void CudaExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& 
   routing.local_expert = bank_.local_expert;
   routing.ids_out = static_cast<std::int32_t*>(output.topk_ids.data);
   routing.weights_out = static_cast<float*>(output.topk_weights.data);
+
+  if (input.router_logits.empty() && input.topk_ids.empty()) {
+    RouterLogits own;
+    own.hidden_states = input.hidden_states.data;
+    own.dtype = input.hidden_states.dtype;
+    own.weight = bank_.router_weight;
+    own.weight_dtype = bank_.router_dtype;
+    own.tokens = static_cast<int>(tokens);
+    own.experts = static_cast<int>(spec_.router.num_experts);
+    own.hidden = call.staging.hidden;
+    own.logits = call.logits;
+    router_logits(own, stream);
+    routing.logits = call.logits;
+    routing.logits_dtype = DType::f32;
+  }
 
   call.staging.hidden_states = input.hidden_states.data;
   call.staging.dtype = input.hidden_states.dtype;

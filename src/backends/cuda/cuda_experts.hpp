@@ -18,6 +18,7 @@ class CudaExperts final : public Experts {
   void forward(const ForwardInput& input, const ForwardOutput& output,
                std::span<std::byte> workspace, void* stream) const override;
   std::size_t weight_bytes() const override { return bank_.bytes(); }
+  bool computes_logits() const override { return bank_.router_weight != nullptr; }
 
  private:
   struct Call;

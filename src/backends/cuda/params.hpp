@@ -49,6 +49,18 @@ struct Routing {
   float* weights_out = nullptr;                // [tokens, K] or null
 };
 
+// For callers who have no logits.
+struct RouterLogits {
+  const void* hidden_states = nullptr;  // [tokens, H]
+  DType dtype = DType::bf16;
+  const void* weight = nullptr;  // [E, H]
+  DType weight_dtype = DType::bf16;
+  int tokens = 0;
+  int experts = 0;
+  int hidden = 0;
+  float* logits = nullptr;  // [tokens, E]
+};
+
 // Consecutive rows of one expert that one pass over its weights serves.
 struct Segment {
   std::int32_t expert;   // local; -1: the shared block
@@ -152,6 +164,9 @@ struct Ffn {
   bool plain = true;  // SwiGLU without biases, alpha, beta and limit
   Plan plan;
 };
+
+// Before all others, if at all.
+void router_logits(const RouterLogits& args, cudaStream_t stream);
 
 // One launch each, in the order of the stream. Any number of tokens: route, make_plan,
 // sort_rows, stage …

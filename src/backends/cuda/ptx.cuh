@@ -110,6 +110,18 @@ __device__ void grow_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
 
+// sums [16, 8] += a [16, 16] b [16, 8], by a warp: lane l has rows l / 4 (low) and l / 4 + 8 (high)
+// of a and sums, and column l / 4 of b; 0 and 1 are the halves of the 16 columns of a.
+__device__ inline void mma_bf16(float (&sums)[4], std::uint32_t low0, std::uint32_t high0,
+                                std::uint32_t low1, std::uint32_t high1, std::uint32_t b0,
+                                std::uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(low0), "r"(high0), "r"(low1), "r"(high1), "r"(b0), "r"(b1));
+}
+
 // Transposes an 8 x 8 matrix of 16-bit elements that a warp holds, two elements of a row per lane.
 __device__ inline std::uint32_t transpose(std::uint32_t pair) {
   std::uint32_t turned;

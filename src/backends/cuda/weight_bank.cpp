@@ -244,6 +244,13 @@ WeightBank::WeightBank(const MoeSpec& spec, const MoeWeights& weights, int devic
   router_bias = floats(router, at_router);
   correction_bias = floats(correction, at_correction);
   shared_gate = floats(gate, at_gate);
+
+  if (weights.router_weight.empty()) return;
+  router_ = DeviceBuffer(device, bytes_of(weights.router_weight));
+  check(cudaMemcpy(router_.data(), weights.router_weight.data, router_.size(), cudaMemcpyDefault),
+        "copying the router's weight");
+  router_weight = router_.data();
+  router_dtype = weights.router_weight.dtype;
 }
 
 }  // namespace sluice::cuda

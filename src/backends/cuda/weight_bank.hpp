@@ -17,7 +17,7 @@ class WeightBank {
   // of the checkpoint's stands in device memory at a time.
   WeightBank(const MoeSpec& spec, const MoeWeights& weights, int device);
 
-  std::size_t bytes() const { return matrices_.size() + vectors_.size(); }
+  std::size_t bytes() const { return matrices_.size() + vectors_.size() + router_.size(); }
 
   BlockShape routed, shared;  // shared.width = 0: none
   std::int64_t local_experts = 0;
@@ -32,9 +32,11 @@ class WeightBank {
   const float* correction_bias = nullptr;      // [E]
   const float* shared_gate = nullptr;          // [H]
   const std::int32_t* local_expert = nullptr;  // [E] global -> local or -1; null: the same
+  const void* router_weight = nullptr;         // [E, H], as it was given; null: it was not
+  DType router_dtype = DType::bf16;
 
  private:
-  DeviceBuffer matrices_, vectors_;
+  DeviceBuffer matrices_, vectors_, router_;
 };
 
 }  // namespace sluice::cuda
