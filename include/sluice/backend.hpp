@@ -34,13 +34,18 @@ struct Support {
 
 // How the tokens' experts are given. Exactly one of (router_logits), (topk_ids and topk_weights).
 // Hidden + router weight is MoeLayer's business: it computes logits first, on the host. Experts
-// that say computes_logits() also take neither, if they were loaded with router_weight.
+// that say computes_logits() also take neither, if they were loaded with router_weight. Host
+// tensors reach experts cut to their token_count; only those that say reads_token_count() see one.
 struct ForwardInput {
   TensorView hidden_states;  // [tokens, H] f32|bf16|f16
   TensorView router_logits;  // [tokens, E] f32|bf16, without router_bias
   TensorView topk_ids;       // [tokens, K] i32|i64, global expert ids, distinct within a row
   TensorView topk_weights;   // [tokens, K] f32|bf16; final: normalised and scaled by the router,
                              // except that apply_routed_scale_to_output still applies to the output
+  // Optional, [1] i32: rows at and beyond it are as if they were not there; their outputs stay as
+  // they are. On a device it is read when the work runs, so that one captured graph serves every
+  // count up to its rows; counts outside of [0, tokens] are taken as the nearer end.
+  TensorView token_count = {};
 };
 
 struct ForwardOutput {
@@ -64,6 +69,8 @@ class Experts {
   virtual std::size_t weight_bytes() const = 0;  // held by this object
   // forward multiplies by router_weight itself where neither logits nor ids are given.
   virtual bool computes_logits() const { return false; }
+  // forward honours token_count, on the device of its tensors.
+  virtual bool reads_token_count() const { return false; }
 };
 
 inline constexpr std::size_t kWorkspaceAlignment = 256;

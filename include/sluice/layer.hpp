@@ -36,6 +36,9 @@ class MoeLayer {
   // With one, every rank calls it, with as many tokens. The output must not overlap hidden_states.
   // Grows an internal workspace when tokens exceed every earlier call; otherwise does not allocate.
   //
+  // A token_count on the host is checked to be in [0, tokens]. On a device it needs experts that
+  // read it and a call that goes through whole: Error(unsupported) otherwise.
+  //
   // All tensors of a call are in one place. On the backend's device they go straight to it, in the
   // order of `stream`, and the call returns before the work is done; then entering from hidden
   // states alone needs experts that compute the logits. Host tensors work with every backend: for

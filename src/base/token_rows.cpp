@@ -20,8 +20,11 @@ View rows_of(View view, std::int64_t first, std::int64_t count) {
 }  // namespace
 
 ForwardInput token_rows(const ForwardInput& input, std::int64_t first, std::int64_t count) {
-  return {rows_of(input.hidden_states, first, count), rows_of(input.router_logits, first, count),
-          rows_of(input.topk_ids, first, count), rows_of(input.topk_weights, first, count)};
+  return {rows_of(input.hidden_states, first, count),
+          rows_of(input.router_logits, first, count),
+          rows_of(input.topk_ids, first, count),
+          rows_of(input.topk_weights, first, count),
+          {}};
 }
 
 ForwardOutput token_rows(const ForwardOutput& output, std::int64_t first, std::int64_t count) {

@@ -9,13 +9,10 @@ namespace sluice {
 
 Device common_device(const ForwardInput& input, const ForwardOutput& output) {
   const std::pair<const char*, TensorView> tensors[] = {
-      {"hidden_states", input.hidden_states},
-      {"router_logits", input.router_logits},
-      {"topk_ids", input.topk_ids},
-      {"topk_weights", input.topk_weights},
-      {"output", output.output},
-      {"output topk_ids", output.topk_ids},
-      {"output topk_weights", output.topk_weights}};
+      {"hidden_states", input.hidden_states}, {"router_logits", input.router_logits},
+      {"topk_ids", input.topk_ids},           {"topk_weights", input.topk_weights},
+      {"token_count", input.token_count},     {"output", output.output},
+      {"output topk_ids", output.topk_ids},   {"output topk_weights", output.topk_weights}};
   const std::pair<const char*, TensorView>* first = nullptr;
   for (const auto& named : tensors) {
     if (!named.second) continue;

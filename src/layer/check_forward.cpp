@@ -28,9 +28,9 @@ void check_tensor(const char* name, const TensorView& tensor, const Shape& shape
        fmt::join(names, " or "));
 }
 
-void check_given_ids(const TensorView& ids, std::int64_t experts) {
+void check_given_ids(const TensorView& ids, std::int64_t tokens, std::int64_t experts) {
   const std::int64_t top_k = ids.shape[1];
-  for (std::int64_t token = 0; token < ids.shape[0]; ++token) {
+  for (std::int64_t token = 0; token < tokens; ++token) {
     for (std::int64_t slot = 0; slot < top_k; ++slot) {
       const std::int64_t id = load_int(ids.data, ids.dtype, token * top_k + slot);
       if (id < 0 || id >= experts) {
@@ -49,9 +49,9 @@ void check_given_ids(const TensorView& ids, std::int64_t experts) {
   }
 }
 
-void check_given_weights(const TensorView& weights) {
+void check_given_weights(const TensorView& weights, std::int64_t tokens) {
   const std::int64_t top_k = weights.shape[1];
-  for (std::int64_t i = 0; i < weights.shape[0] * top_k; ++i) {
+  for (std::int64_t i = 0; i < tokens * top_k; ++i) {
     const float weight = load_float(weights.data, weights.dtype, i);
     if (!std::isfinite(weight)) {
       fail(ErrorKind::user, "topk_weights: token {}, slot {} is {}; weights must be finite",
@@ -71,6 +71,16 @@ void check_disjoint(const TensorView& hidden, const MutableTensorView& output) {
     fail(ErrorKind::user,
          "output overlaps hidden_states in memory; give the output a buffer of its own");
   }
+}
+
+void check_token_count(const TensorView& count, std::int64_t tokens) {
+  if (!count) return;
+  check_tensor("token_count", count, {1}, {DType::i32});
+  if (count.device.kind != DeviceKind::cpu) return;  // reading it would stall the device
+  const std::int64_t given = load_int(count.data, count.dtype, 0);
+  if (given >= 0 && given <= tokens) return;
+  fail(ErrorKind::user, "token_count is {}; the call has {} tokens: give 0 to {}", given, tokens,
+       tokens);
 }
 
 Entry entry_of(const ForwardInput& input) {
@@ -108,6 +118,7 @@ Entry check_forward(const MoeSpec& spec, DType output_dtype, const ForwardInput&
   if (hidden.empty()) fail(ErrorKind::user, "hidden_states is not given");
   if (output.output.empty()) fail(ErrorKind::user, "output is not given");
   check_disjoint(hidden, output.output);
+  check_token_count(input.token_count, tokens);
   if (!output.topk_ids.empty()) {
     check_tensor("output topk_ids", output.topk_ids, {tokens, top_k}, {DType::i32});
   }
@@ -122,11 +133,19 @@ Entry check_forward(const MoeSpec& spec, DType output_dtype, const ForwardInput&
     check_tensor("topk_weights", input.topk_weights, {tokens, top_k}, {DType::f32, DType::bf16});
     // Reading them from a device would stall it; device code skips what is not valid.
     if (input.topk_ids.device.kind == DeviceKind::cpu) {
-      check_given_ids(input.topk_ids, spec.router.num_experts);
+      check_given_ids(input.topk_ids, counted_tokens(input), spec.router.num_experts);
     }
-    if (input.topk_weights.device.kind == DeviceKind::cpu) check_given_weights(input.topk_weights);
+    if (input.topk_weights.device.kind == DeviceKind::cpu) {
+      check_given_weights(input.topk_weights, counted_tokens(input));
+    }
   }
   return entry;
+}
+
+std::int64_t counted_tokens(const ForwardInput& input) {
+  const TensorView& count = input.token_count;
+  if (!count || count.device.kind != DeviceKind::cpu) return input.hidden_states.shape[0];
+  return load_int(count.data, count.dtype, 0);
 }
 
 }  // namespace sluice

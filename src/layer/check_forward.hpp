@@ -12,4 +12,7 @@ enum class Entry { router_weight, router_logits, given_routing };
 Entry check_forward(const MoeSpec& spec, DType output_dtype, const ForwardInput& input,
                     const ForwardOutput& output);
 
+// The rows that are there: token_count's, where it is on the host, else all. After check_forward.
+std::int64_t counted_tokens(const ForwardInput& input);
+
 }  // namespace sluice

@@ -180,6 +180,22 @@ struct MoeLayer::Impl {
     run(routed, output, stream);
   }
 
+  // The experts read it on the device, where pieces of a call cannot be told from the whole.
+  void check_device_count(std::int64_t tokens) const {
+    if (!experts->reads_token_count()) {
+      fail(ErrorKind::unsupported,
+           "token_count: backend {} does not read it on the device; cut the tensors to the tokens "
+           "that are there",
+           chosen.backend->name());
+    }
+    const std::int64_t most = piece_tokens(*experts, tokens, workspace_limit);
+    if (most == tokens) return;
+    fail(ErrorKind::unsupported,
+         "token_count: {} tokens go through in pieces of {} by workspace_limit {}, and the count "
+         "is of the whole call; give at most {} tokens, or raise workspace_limit",
+         tokens, most, workspace_limit, most);
+  }
+
   // The experts have it and use it.
   bool loaded_router_weight() const { return router_weight_given && experts->computes_logits(); }
 
@@ -210,6 +226,7 @@ struct MoeLayer::Impl {
                : "the layer was made without it",
            to_string(place));
     }
+    if (input.token_count) check_device_count(input.hidden_states.shape[0]);
     device_workspace.grow(memory, experts_bytes(input.hidden_states.shape[0]));
     in_pieces(input, output, [&](const ForwardInput& in, const ForwardOutput& out) {
       const std::size_t bytes = experts->workspace_bytes(in.hidden_states.shape[0]);
@@ -253,7 +270,12 @@ void MoeLayer::forward(const ForwardInput& input, const ForwardOutput& output, v
   const Entry entry =
       check_forward(impl_->spec, output_dtype(input.hidden_states.dtype), input, output);
   if (input.hidden_states.shape[0] == 0) return;
-  if (place.kind == DeviceKind::cpu) return impl_->forward_on_host(entry, input, output, stream);
+  if (place.kind == DeviceKind::cpu) {
+    const std::int64_t tokens = counted_tokens(input);
+    if (tokens == 0) return;
+    return impl_->forward_on_host(entry, token_rows(input, 0, tokens),
+                                  token_rows(output, 0, tokens), stream);
+  }
   impl_->forward_on_device(entry, input, output, place, stream);
 }
 

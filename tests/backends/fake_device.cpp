@@ -7,6 +7,7 @@
 
 #include "base/element.hpp"
 #include "base/fail.hpp"
+#include "base/token_rows.hpp"
 
 namespace sluice::test {
 namespace {
@@ -32,6 +33,7 @@ class FakeExperts final : public Experts {
   }
   std::size_t weight_bytes() const override { return inner_->weight_bytes(); }
   bool computes_logits() const override { return owner_.computes_logits; }
+  bool reads_token_count() const override { return owner_.reads_token_count; }
 
   void forward(const ForwardInput& input, const ForwardOutput& output,
                std::span<std::byte> workspace, void* stream) const override {
@@ -46,8 +48,19 @@ class FakeExperts final : public Experts {
          reinterpret_cast<std::uintptr_t>(workspace.data()) % kWorkspaceAlignment != 0)) {
       fail(ErrorKind::internal, "the workspace is not on the device, or not aligned");
     }
-    ForwardInput own{here(input.hidden_states), here(input.router_logits), here(input.topk_ids),
-                     here(input.topk_weights)};
+    if (input.token_count) {
+      if (!owner_.reads_token_count) fail(ErrorKind::internal, "a token_count that nobody reads");
+      const TensorView count = here(input.token_count);
+      const std::int64_t live = load_int(count.data, count.dtype, 0);
+      const std::size_t enough = workspace_bytes(live);
+      return forward(token_rows(input, 0, live), token_rows(output, 0, live),
+                     workspace.first(enough), stream);
+    }
+    ForwardInput own{here(input.hidden_states),
+                     here(input.router_logits),
+                     here(input.topk_ids),
+                     here(input.topk_weights),
+                     {}};
     std::vector<float> logits;
     if (owner_.computes_logits && !own.router_logits && !own.topk_ids) {
       logits = logits_of(own.hidden_states);

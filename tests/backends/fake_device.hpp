@@ -69,6 +69,7 @@ class FakeBackend final : public Backend {
 
   std::shared_ptr<FakeMemory> memory;
   bool computes_logits = false;
+  bool reads_token_count = false;
   // Called after each forward with what it was given.
   std::function<void(const ForwardInput&, const ForwardOutput&, std::span<std::byte>)> afterwards;
   mutable std::atomic<void*> last_stream = nullptr;

@@ -48,6 +48,31 @@ TEST_F(CheckForward, TellsTheEntryForms) {
   EXPECT_EQ(check_forward(spec, DType::f32, given, tokens.views()), Entry::given_routing);
 }
 
+TEST_F(CheckForward, RowsBeyondTheTokenCountMayHoldAnything) {
+  ids[4] = -7;
+  weights[5] = std::numeric_limits<float>::infinity();
+  expect_refusal(given, tokens.views(), "token 1, slot 1 names expert -7");
+  std::vector<std::int32_t> count{1};
+  given.token_count = test::view(count, DType::i32, {1});
+  EXPECT_EQ(check_forward(spec, DType::f32, given, tokens.views()), Entry::given_routing);
+  EXPECT_EQ(counted_tokens(given), 1);
+  count[0] = 2;
+  expect_refusal(given, tokens.views(), "token 1, slot 1 names expert -7");
+}
+
+TEST_F(CheckForward, RefusesTokenCountsThatCannotBe) {
+  std::vector<std::int32_t> count{3, 1};
+  ForwardInput input = tokens.from_hidden();
+  input.token_count = test::view(count, DType::i32, {1});
+  expect_refusal(input, tokens.views(), "token_count is 3; the call has 2 tokens");
+  count[0] = -1;
+  expect_refusal(input, tokens.views(), "token_count is -1; the call has 2 tokens");
+  input.token_count.shape = {2};
+  expect_refusal(input, tokens.views(), "token_count has shape [2]; the layer needs [1]");
+  input.token_count = test::view(count, DType::f32, {1});
+  expect_refusal(input, tokens.views(), "token_count is F32; the layer needs I32");
+}
+
 TEST_F(CheckForward, NamesTheFirstOffendingToken) {
   ids[4] = 6;
   expect_refusal(given, tokens.views(), "token 1, slot 1 names expert 6");

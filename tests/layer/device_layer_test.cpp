@@ -46,8 +46,8 @@ struct DeviceTokens {
         output(backend.memory, tokens.views().output),
         ids(backend.memory, tokens.views().topk_ids),
         weights(backend.memory, tokens.views().topk_weights) {}
-  ForwardInput from_hidden() const { return {hidden.view(), {}, {}, {}}; }
-  ForwardInput from_logits() const { return {hidden.view(), logits.view(), {}, {}}; }
+  ForwardInput from_hidden() const { return {hidden.view(), {}, {}, {}, {}}; }
+  ForwardInput from_logits() const { return {hidden.view(), logits.view(), {}, {}, {}}; }
   ForwardOutput views() const {
     return {output.mutable_view(), ids.mutable_view(), weights.mutable_view()};
   }
@@ -169,6 +169,59 @@ TEST_F(DeviceLayer, RouterWeightOfHostTensorsIsMultipliedOnTheHostOrByTheExperts
                    [&] { layer.forward(there.from_hidden(), there.views()); });
     }
   }
+}
+
+// Rows from `live` on hold what they held.
+void expect_rows(const Tokens& found, const Tokens& expected, const Tokens& before,
+                 std::size_t live) {
+  const auto check = [&](const auto& of, const auto& from, const auto& untouched) {
+    const std::size_t rows = of.size() / static_cast<std::size_t>(found.count) * live;
+    for (std::size_t i = 0; i < of.size(); ++i) EXPECT_EQ(of[i], (i < rows ? from : untouched)[i]);
+  };
+  check(found.output, expected.output, before.output);
+  check(found.ids, expected.ids, before.ids);
+  check(found.weights, expected.weights, before.weights);
+}
+
+TEST_F(DeviceLayer, ATokenCountCutsTheCallWhereverItsTensorsAre) {
+  fake.reads_token_count = true;
+  MoeLayer layer(small.spec, small.weights(), on(fake));
+  for (std::int32_t live : {0, 1, 3, 5}) {
+    std::vector<std::int32_t> count{live};
+    Tokens untouched(5), tokens(5), here(5);
+    ForwardInput staged = here.from_logits();
+    staged.token_count = test::view(count, DType::i32, {1});
+    layer.forward(staged, here.views());
+    expect_rows(here, expected, untouched, static_cast<std::size_t>(live));
+
+    DeviceTokens there(fake, tokens);
+    const FakeArray on_device(fake.memory, staged.token_count);
+    ForwardInput input = there.from_logits();
+    input.token_count = on_device.view();
+    layer.forward(input, there.views());
+    there.bring_back();
+    expect_rows(tokens, expected, untouched, static_cast<std::size_t>(live));
+  }
+}
+
+TEST_F(DeviceLayer, ATokenCountThatNobodyWouldReadIsRefused) {
+  Tokens tokens(5);
+  DeviceTokens there(fake, tokens);
+  std::vector<std::int32_t> count{3};
+  const FakeArray on_device(fake.memory, test::view(count, DType::i32, {1}));
+  ForwardInput input = there.from_logits();
+  input.token_count = on_device.view();
+  MoeLayer deaf(small.spec, small.weights(), on(fake));
+  expect_error(ErrorKind::unsupported, {"token_count", "fake"},
+               [&] { deaf.forward(input, there.views()); });
+
+  fake.reads_token_count = true;
+  LayerOptions bounded = on(fake);
+  bounded.workspace_limit =
+      fake.load(small.spec, small.weights(), bounded.load)->workspace_bytes(4);
+  MoeLayer pieces(small.spec, small.weights(), bounded);
+  expect_error(ErrorKind::unsupported, {"token_count", "5 tokens", "pieces of 4"},
+               [&] { pieces.forward(input, there.views()); });
 }
 
 TEST_F(DeviceLayer, TakesWeightsFromTheDeviceAndRefusesThoseOfAnother) {
