@@ -1,6 +1,7 @@
 // A captured layer: replays over other tokens, other routings and fewer tokens.
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <sluice/layer.hpp>
 
 #include "audit/cases/regime.hpp"
@@ -135,6 +136,48 @@ void check_fewer(std::int64_t captured, Findings& findings) {
   }
 }
 
+// The same, entered with logits: a count on the device says how many rows there are.
+void check_counted(std::int64_t captured, Findings& findings) {
+  const Case drawn = auditing::plain_case(drawn_spec(6), 6, captured);
+  LayerOptions options;
+  options.backend = "cuda";
+  options.load.executor = make_executor(1);
+  MoeLayer layer(drawn.spec, drawn.weights(), options);
+  DeviceCase there(drawn);
+  const DeviceBuffer count(there.memory(), sizeof(std::int32_t));
+  ForwardInput input = there.input();
+  input.token_count = {count.data(), DType::i32, {1}, input.hidden_states.device};
+  const auto set_count = [&](std::int32_t tokens) {
+    there.memory()->copy_in(count.data(), &tokens, sizeof tokens, nullptr);
+  };
+  set_count(static_cast<std::int32_t>(captured));
+  layer.forward(input, there.output());
+  const Captured graph([&](cudaStream_t stream) { layer.forward(input, there.output(), stream); });
+  const auto untouched = [](const auditing::OwnedTensor& tensor, std::int64_t rows) {
+    const std::byte* bytes = tensor.data();
+    const std::int64_t row = static_cast<std::int64_t>(tensor.size_bytes()) / tensor.shape()[0];
+    return std::all_of(bytes + rows * row, bytes + tensor.size_bytes(),
+                       [](std::byte byte) { return byte == std::byte{0xff}; });
+  };
+  for (const std::int64_t tokens :
+       {captured, captured - 1, captured / 2, std::int64_t{1}, std::int64_t{0}}) {
+    set_count(static_cast<std::int32_t>(tokens));
+    there.poison();
+    graph.replay();
+    const auto whole = there.result(captured);
+    findings.expect(untouched(whole.output, tokens) && untouched(whole.ids, tokens) &&
+                        untouched(whole.weights, tokens),
+                    "captured with {} tokens, {} counted: rows behind them were written", captured,
+                    tokens);
+    if (tokens == 0) continue;
+    const Case part = auditing::rows_of(drawn, 0, tokens);
+    const auditing::Oracle oracle(part);
+    const auto comparison = auditing::compare(part, oracle, there.result(tokens));
+    findings.expect(comparison.ok(), "captured with {} tokens, {} counted: {}", captured, tokens,
+                    comparison.message);
+  }
+}
+
 }  // namespace
 
 void run_graphs(const Settings& settings, Findings& findings) {
@@ -145,6 +188,7 @@ void run_graphs(const Settings& settings, Findings& findings) {
     check_one(tokens, settings.seed + static_cast<std::uint64_t>(tokens), findings);
   }
   for (const std::int64_t captured : {8, 48}) check_fewer(captured, findings);
+  for (const std::int64_t captured : {5, 24, 48, 300}) check_counted(captured, findings);
 }
 
 }  // namespace sluice::gpu

@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(kThreads) combine_kernel(Combine args, Plan pl
   const int quads = args.hidden / 4;
   const std::int64_t at = blockIdx.x * static_cast<std::int64_t>(kThreads) + threadIdx.x;
   const int token = static_cast<int>(at / quads);
-  if (token >= plan.tokens) return;
+  if (token >= plan.live_tokens()) return;
   combine_four(args, plan, token, static_cast<int>(at % quads) * 4);
 }
 

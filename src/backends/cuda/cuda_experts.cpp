@@ -169,16 +169,20 @@ void CudaExperts::forward(const ForwardInput& input, const ForwardOutput& output
   const DeviceScope scope(device_);
   for (std::int64_t first = 0; first < tokens; first += kChunkTokens) {
     const std::int64_t count = std::min(kChunkTokens, tokens - first);
-    forward_chunk(token_rows(input, first, count), token_rows(output, first, count),
+    const Counted counted{static_cast<const std::int32_t*>(input.token_count.data), first};
+    forward_chunk(token_rows(input, first, count), token_rows(output, first, count), counted,
                   workspace.data(), static_cast<cudaStream_t>(stream));
   }
 }
 
 void CudaExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& output,
-                                std::byte* memory, cudaStream_t stream) const {
+                                const Counted& counted, std::byte* memory,
+                                cudaStream_t stream) const {
   const std::int64_t tokens = input.hidden_states.shape[0];
   Workspace workspace(memory);
   Call call = prepare(tokens, workspace);
+  call.plan.token_count = counted.tokens;
+  call.plan.first_token = static_cast<int>(counted.first);
 
   Routing routing;
   routing.router = spec_.router;

@@ -19,13 +19,19 @@ class CudaExperts final : public Experts {
                std::span<std::byte> workspace, void* stream) const override;
   std::size_t weight_bytes() const override { return bank_.bytes(); }
   bool computes_logits() const override { return bank_.router_weight != nullptr; }
+  bool reads_token_count() const override { return true; }
 
  private:
   struct Call;
+  // How many tokens the whole call has, on the device or null: all; and how many came before.
+  struct Counted {
+    const std::int32_t* tokens;
+    std::int64_t first;
+  };
   // Everything that the launches of one chunk of tokens need, cut from `workspace`.
   Call prepare(std::int64_t tokens, Workspace& workspace) const;
-  void forward_chunk(const ForwardInput& input, const ForwardOutput& output, std::byte* memory,
-                     cudaStream_t stream) const;
+  void forward_chunk(const ForwardInput& input, const ForwardOutput& output, const Counted& counted,
+                     std::byte* memory, cudaStream_t stream) const;
   // SwiGLU as most models have it: the kernel with wide tiles.
   bool plain() const;
 

@@ -29,8 +29,9 @@ __device__ void route_and_plan(const Routing& args, const Plan& plan, float* scr
   for (int i = threadIdx.x; i < plan.counter_count; i += kThreads) plan.counters[i] = 0;
   __syncthreads();
   const int token = threadIdx.x / 32;
+  const int live = plan.live_tokens();
   std::int32_t local = -1;
-  if (token < plan.tokens) {
+  if (token < live) {
     const RoutedSlot slot =
         route_token<kPerLane>(args, token, scratch + token * group_scratch(args.router));
     local = store_slot(args, plan, token, slot);
@@ -38,11 +39,11 @@ __device__ void route_and_plan(const Routing& args, const Plan& plan, float* scr
   }
   __syncthreads();
   const int lane = threadIdx.x % 32;
+  if (token >= live && token < plan.tokens) store_absent(plan, token);
   if (token < plan.tokens && lane < plan.top_k) {
     const int hit = local < 0 ? 0 : hits.rank(local);
     if (local >= 0)
-      plan.segments[hit] = {local,       0,   hit,
-                            plan.tokens, hit, 1};  // the same from each of its tokens
+      plan.segments[hit] = {local, 0, hit, live, hit, 1};  // the same from each of its tokens
     plan.slot_row[token * plan.top_k + lane] =
         local < 0 ? -1 : hit * static_cast<int>(kGroupRows) + token;
   }
@@ -60,7 +61,8 @@ __global__ void __launch_bounds__(kThreads) dense_kernel(Routing args, Plan plan
   begin();
   if (blockIdx.x == 0) return route_and_plan<kPerLane>(args, plan, scratch);
   const int warp = threadIdx.x / 32;
-  if (warp < plan.tokens) {
+  const int live = plan.live_tokens();
+  if (warp < live) {
     // Weight on input needs the weight of the token's only slot: every block routes for itself.
     float factor = 1.0f;
     if (staging.weight_on_input) {
@@ -72,7 +74,7 @@ __global__ void __launch_bounds__(kThreads) dense_kernel(Routing args, Plan plan
   }
   __syncthreads();
   const int row = threadIdx.x % 32 / 4;
-  const int token = row < plan.tokens ? row : -1;
+  const int token = row < live ? row : -1;
   const int first = (blockIdx.x - 1) * kDenseTokens + warp;
   const int step = (gridDim.x - 1) * kDenseTokens;
   stage_group(staging, 0, token, token < 0 ? 1.0f : factors[row], first, step);

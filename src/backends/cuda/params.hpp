@@ -76,6 +76,10 @@ struct Segment {
 // The plan: written by the plan kernels, read by all that follow.
 struct Plan {
   int tokens = 0;
+  // [1] of the whole call, or null. Tokens at or beyond it are as if they were not there, so that a
+  // captured graph serves fewer tokens than it was captured with.
+  const std::int32_t* token_count = nullptr;
+  int first_token = 0;  // of the call: where this piece of it begins
   int top_k = 0;
   int local_experts = 0;
   int segment_groups = 0;  // longest segment, in groups
@@ -96,6 +100,12 @@ struct Plan {
   int counter_count = 0;
   std::int32_t* next_tile = nullptr;  // [1] claimed
   std::int32_t* ready = nullptr;      // [shared segments + segments] GEMM 1 tiles done
+
+#ifdef __CUDACC__
+  __device__ int live_tokens() const {
+    return token_count == nullptr ? tokens : min(max(*token_count - first_token, 0), tokens);
+  }
+#endif
 };
 
 // The tokens' rows, rounded to bf16, where GEMM 1 reads them.

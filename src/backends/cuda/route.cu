@@ -20,7 +20,12 @@ __global__ void __launch_bounds__(max_warps(kPerLane) * 32) route_kernel(Routing
   const int warp = threadIdx.x / 32;
   const int first = blockIdx.x * plan.sort_tokens;
   const int last = min(first + plan.sort_tokens, plan.tokens);
+  const int live = plan.live_tokens();
   for (int token = first + warp; token < last; token += blockDim.x / 32) {
+    if (token >= live) {
+      store_absent(plan, token);
+      continue;
+    }
     const RoutedSlot slot =
         route_token<kPerLane>(args, token, scratch + warp * group_scratch(args.router));
     const std::int32_t local = store_slot(args, plan, token, slot);

@@ -222,4 +222,10 @@ __device__ inline std::int32_t store_slot(const Routing& args, const Plan& plan,
   return local;
 }
 
+// A token that is not there has no slots; the caller's ids and weights stay as they are.
+__device__ inline void store_absent(const Plan& plan, int token) {
+  const int lane = threadIdx.x % 32;
+  if (lane < plan.top_k) plan.slot_local[token * plan.top_k + lane] = -1;
+}
+
 }  // namespace sluice::cuda

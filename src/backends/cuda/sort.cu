@@ -45,7 +45,8 @@ __global__ void __launch_bounds__(kThreads) sort_kernel(Plan plan, Staging stagi
     if (row[i] >= 0) plan.row_token[row[i]] = first + i / plan.top_k;
   }
   if (staging.shared_gate != nullptr) {
-    for (int t = threadIdx.x / 32; t < tokens; t += kThreads / 32) gate_shared(staging, first + t);
+    const int live = min(tokens, plan.live_tokens() - first);
+    for (int t = threadIdx.x / 32; t < live; t += kThreads / 32) gate_shared(staging, first + t);
   }
 }
 

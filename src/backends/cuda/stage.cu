@@ -14,7 +14,7 @@ __global__ void __launch_bounds__(kWarps * 32) stage_kernel(Plan plan, Staging s
   const int group = blockIdx.x;
   if (group >= staging.routed_groups) {  // the shared block's rows are the tokens
     const int token = (group - staging.routed_groups) * static_cast<int>(kGroupRows) + row;
-    return stage_group(staging, group, token < plan.tokens ? token : -1, 1.0f, warp, kWarps);
+    return stage_group(staging, group, token < plan.live_tokens() ? token : -1, 1.0f, warp, kWarps);
   }
   if (group >= *plan.group_count) return;
   const int token = plan.row_token[group * static_cast<int>(kGroupRows) + row];
