@@ -9,6 +9,11 @@
 
 namespace sluice {
 
+// Host memory for the workspaces of layers whose calls never overlap, as those of one model: it
+// grows to what the largest call needs, once for all of them.
+class LayerWorkspace;
+std::shared_ptr<LayerWorkspace> make_layer_workspace();
+
 struct LayerOptions {
   std::string backend;                // empty: choose_backend's rules
   const Backend* instance = nullptr;  // a backend outside the list (plugin, mutant); wins
@@ -17,6 +22,7 @@ struct LayerOptions {
   // Bytes that the experts' workspace may take: longer calls go through in pieces that fit, each of
   // which reads the weights again. 0: no bound.
   std::size_t workspace_limit = 0;
+  std::shared_ptr<LayerWorkspace> workspace;  // null: one of its own
 };
 
 class MoeLayer {

@@ -62,6 +62,23 @@ std::size_t matrix_bytes(std::int64_t rows, std::int64_t columns) {
 
 }  // namespace
 
+class LayerWorkspace {
+ public:
+  void grow(std::size_t bytes) {
+    if (bytes <= memory_.size()) return;
+    memory_ = {};  // before the new one, so that both never stand in memory together
+    memory_ = AlignedBuffer(bytes);
+  }
+  std::byte* data() { return memory_.data(); }
+
+ private:
+  AlignedBuffer memory_;
+};
+
+std::shared_ptr<LayerWorkspace> make_layer_workspace() {
+  return std::make_shared<LayerWorkspace>();
+}
+
 struct MoeLayer::Impl {
   MoeSpec spec;  // as given; the rank's own share is with the experts
   Chosen chosen;
@@ -73,7 +90,7 @@ struct MoeLayer::Impl {
   bool router_weight_given = false;
   std::unique_ptr<RouterLinear> router;  // null: no router_weight, or the experts multiply by it
   std::size_t workspace_limit = 0;
-  AlignedBuffer workspace;
+  std::shared_ptr<LayerWorkspace> workspace;
   DeviceBuffer device_workspace;
 
   std::size_t experts_bytes(std::int64_t tokens) const {
@@ -145,7 +162,7 @@ struct MoeLayer::Impl {
     in_pieces(input, output, [&](const ForwardInput& in, const ForwardOutput& out) {
       if (staged) return staged->forward(in, out, {}, stream);
       const std::size_t bytes = experts->workspace_bytes(in.hidden_states.shape[0]);
-      experts->forward(in, out, {workspace.data(), bytes}, stream);
+      experts->forward(in, out, {workspace->data(), bytes}, stream);
     });
   }
 
@@ -168,11 +185,8 @@ struct MoeLayer::Impl {
   void forward_on_host(Entry entry, const ForwardInput& input, const ForwardOutput& output,
                        void* stream) {
     const WorkspaceLayout parts = layout(input.hidden_states.shape[0]);
-    if (parts.total() > workspace.size()) {
-      workspace = {};  // before the new one, so that both never stand in memory together
-      workspace = AlignedBuffer(parts.total());
-    }
-    std::byte* logits = workspace.data() + parts.experts;
+    workspace->grow(parts.total());
+    std::byte* logits = workspace->data() + parts.experts;
     std::byte* partial = logits + parts.logits;
     ForwardInput routed = input;
     if (entry == Entry::router_weight && !loaded_router_weight()) compute_logits(routed, logits);
@@ -256,6 +270,7 @@ MoeLayer::MoeLayer(const MoeSpec& spec, const MoeWeights& weights, const LayerOp
                                                     impl_->device, impl_->memory);
   }
   impl_->workspace_limit = options.workspace_limit;
+  impl_->workspace = options.workspace ? options.workspace : make_layer_workspace();
   piece_tokens(*impl_->experts, 1, options.workspace_limit);  // or one token does not fit
   impl_->router_weight_given = static_cast<bool>(weights.router_weight);
   impl_->make_router(weights.router_weight, load.executor);

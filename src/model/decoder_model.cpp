@@ -42,9 +42,10 @@ void DecoderModel::norm(const RmsNorm& norm, const Matrix& x, Matrix& out) {
   norm(compute_, x, out);
 }
 
-void DecoderModel::add(Matrix& x, const Matrix& branch) {
+void DecoderModel::add_and_norm(Matrix& x, Matrix& branch, const RmsNorm* branch_norm,
+                                const RmsNorm* next, Matrix& h) {
   const Stopwatch watch(compute_.times.rest);
-  add_rows(compute_, x, branch);
+  sluice::add_and_norm(compute_, x, branch, branch_norm, next, h);
 }
 
 void DecoderModel::compute_logits(const Batch& batch, const Matrix& x, Logits& logits) {

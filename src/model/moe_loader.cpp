@@ -36,16 +36,16 @@ MoeSpec spec_in_use(MoeSpec spec, DType expert_dtype, const ModelOptions& option
 
 std::unique_ptr<FeedForward> load_moe(const MoeSpec& spec, const MoeTensorNames& names,
                                       const WeightSource& source, const ModelOptions& options,
-                                      const std::shared_ptr<Executor>& executor,
-                                      LayerDescription& description) {
+                                      Compute& compute, LayerDescription& description) {
   const MoeTensors tensors(source, names, spec);
   description.moe = spec_in_use(spec, tensors.dtype(), options);
   LayerOptions layer_options;
   layer_options.backend = options.backend;
   layer_options.instance = options.instance;
-  layer_options.load.executor = executor;
+  layer_options.load.executor = compute.executor;
+  layer_options.workspace = compute.workspace;
   MoeLayer layer(*description.moe, tensors.weights(), layer_options);
-  return std::make_unique<MoeBlock>(std::move(layer), tensors.router_weight(), *executor);
+  return std::make_unique<MoeBlock>(std::move(layer), tensors.router_weight(), *compute.executor);
 }
 
 void refuse_kimi_options(const ModelOptions& options, std::string_view model_type) {

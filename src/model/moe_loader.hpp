@@ -18,8 +18,7 @@ MoeSpec spec_in_use(MoeSpec spec, DType expert_dtype, const ModelOptions& option
 // Sets description.moe to the spec in use.
 std::unique_ptr<FeedForward> load_moe(const MoeSpec& spec, const MoeTensorNames& names,
                                       const WeightSource& source, const ModelOptions& options,
-                                      const std::shared_ptr<Executor>& executor,
-                                      LayerDescription& description);
+                                      Compute& compute, LayerDescription& description);
 
 // Options that only Kimi-Linear has are errors elsewhere.
 void refuse_kimi_options(const ModelOptions& options, std::string_view model_type);

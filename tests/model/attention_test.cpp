@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/float_types.hpp"
+#include "kernels/linear.hpp"
 #include "model/blocks/latent_attention.hpp"
 #include "model/fake_model.hpp"
 
@@ -103,6 +105,95 @@ TEST(Attention, GroupedHeadsWindowsAndOffsets) {
           for (std::int64_t d = 0; d < 10; ++d) {
             ASSERT_NEAR(out.row(row)[head * 10 + d], exact[static_cast<std::size_t>(d)], 3e-6)
                 << "window " << window << " sequence " << s << " row " << i;
+          }
+        }
+      }
+    }
+  }
+}
+
+// bf16 operands that are exact, so that only the rounding of the softmax weights shows.
+TEST(Attention, PackedCachesInBf16) {
+  const std::vector<Feed> feeds{{0, 1}, {0, 150}, {63, 2}, {64, 1}, {131, 70}};
+  for (const std::int64_t window : {0, 1, 40, 64, 200}) {
+    for (const std::int64_t dim : {10, 19}) {
+      const AttentionShape shape{
+          .heads = 6, .kv_heads = 2, .head_dim = dim, .window = window, .scale = 0.4};
+      const std::int64_t width = 2 * dim;
+      std::mt19937 random(static_cast<unsigned>(window + dim));
+      const auto draw = [&](std::int64_t count) {
+        auto values = random_floats(static_cast<std::size_t>(count), random, -2.0f, 2.0f);
+        for (float& value : values) value = round_to_bf16(value);
+        return values;
+      };
+      const auto halves = [](const std::vector<float>& values) {
+        std::vector<std::uint16_t> bits(values.size());
+        convert_to_bf16(values.data(), bits.data(), std::ssize(values));
+        return bits;
+      };
+      FakeModel model;
+      std::vector<std::unique_ptr<SequenceState>> sequences;
+      std::vector<SequenceInput> inputs;
+      std::vector<std::vector<std::int32_t>> ids;
+      std::vector<std::vector<double>> keys, values;
+      ids.reserve(feeds.size());
+      for (const Feed& feed : feeds) {
+        const std::int64_t total = feed.before + feed.rows;
+        const auto key = draw(total * width), value = draw(total * width);
+        const auto key_bits = halves(key), value_bits = halves(value);
+        auto cache = std::make_unique<PackedKvCache>(2, dim, dim);
+        const auto write = [&](std::int64_t first, std::int64_t last) {
+          cache->extend(last - first);
+          for (std::int64_t p = first; p < last; ++p) {
+            cache->write(p, key_bits.data() + p * width, value_bits.data() + p * width);
+          }
+        };
+        write(0, feed.before);
+        if (window > 0) cache->forget_before(std::max<std::int64_t>(0, feed.before - window + 1));
+        write(feed.before, total);
+        std::vector<std::unique_ptr<LayerState>> layers;
+        layers.push_back(std::move(cache));
+        sequences.push_back(std::make_unique<SequenceState>(&model, std::move(layers)));
+        sequences.back()->advance(feed.before);
+        ids.emplace_back(static_cast<std::size_t>(feed.rows), 0);
+        inputs.push_back({sequences.back().get(), ids.back(), 0});
+        keys.push_back(widened(key));
+        values.push_back(widened(value));
+      }
+      const Batch batch(model, inputs);
+      Compute compute;
+      compute.executor = make_executor(3);
+      const std::int64_t stride = 6 * dim + 7;
+      const auto queries = draw(batch.rows() * stride);
+      Attention attention(shape, true);
+      Matrix out;
+      attention(compute, batch, 0, queries.data(), stride, out);
+      for (std::size_t s = 0; s < feeds.size(); ++s) {
+        for (std::int64_t i = 0; i < feeds[s].rows; ++i) {
+          const std::int64_t row = batch.entries()[s].first_row + i;
+          const std::int64_t query = feeds[s].before + i;
+          const std::int64_t first =
+              window == 0 ? 0 : std::max<std::int64_t>(0, query - window + 1);
+          for (std::int64_t head = 0; head < 6; ++head) {
+            const auto at = [&](const std::vector<double>& all) {
+              return [&all, head, dim, width](std::int64_t j) {
+                return all.data() + j * width + head / 3 * dim;
+              };
+            };
+            const auto attended = [&](const std::vector<double>& of) {
+              return attend(queries.data() + row * stride + head * dim, dim,
+                            static_cast<double>(0.4f), first, query, at(keys[s]), at(of), dim);
+            };
+            const auto exact = attended(values[s]);
+            auto sizes = values[s];
+            for (double& value : sizes) value = std::abs(value);
+            const auto magnitude = attended(sizes);
+            for (std::int64_t d = 0; d < dim; ++d) {
+              const auto slot = static_cast<std::size_t>(d);
+              ASSERT_NEAR(out.row(row)[head * dim + d], exact[slot],
+                          (0x1p-8 + 2e-6) * magnitude[slot])
+                  << "window " << window << " sequence " << s << " row " << i;
+            }
           }
         }
       }

@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <limits>
 
+#include "base/float_types.hpp"
 #include "model/fake_model.hpp"
 
 namespace sluice {
@@ -155,8 +157,99 @@ TEST_P(PrimitivesTest, ElementwiseFunctions) {
     squares += double{x[i]} * x[i];
   }
   EXPECT_NEAR(simd().sum_squares(x.data(), count), squares, 1e-5 * squares);
-  EXPECT_EQ(simd().maximum(x.data(), count), *std::max_element(x.begin(), x.end()));
-  EXPECT_EQ(simd().maximum(x.data(), 0), -std::numeric_limits<float>::infinity());
+}
+
+TEST_P(PrimitivesTest, NormsSumsAndRotations) {
+  for (const std::size_t n : {1u, 15u, 64u, 77u}) {
+    const auto count = static_cast<std::int64_t>(n);
+    const auto x = random_floats(n, random_, -3.0f, 3.0f), y = random_floats(n, random_);
+    const auto weight = random_floats(n, random_, 0.5f, 2.0f);
+    double squares = 0.0;
+    for (const float value : x) squares += double{value} * value;
+    auto normed = x, sum = x, scaled = x;
+    simd().rms_norm(normed.data(), weight.data(), 0.1f, normed.data(), count);
+    simd().add(sum.data(), y.data(), count);
+    simd().scale_add(scaled.data(), 0.3f, y.data(), count);
+    for (std::size_t i = 0; i < n; ++i) {
+      const double exact = weight[i] * x[i] / std::sqrt(squares / static_cast<double>(n) + 0.1);
+      EXPECT_NEAR(normed[i], exact, 1e-6 * std::abs(exact));
+      EXPECT_EQ(sum[i], x[i] + y[i]);
+      EXPECT_NEAR(scaled[i], double{x[i]} * 0.3f + y[i], 4e-7);
+    }
+    auto turned = x;
+    turned.insert(turned.end(), y.begin(), y.end());
+    simd().rotate(turned.data(), weight.data(), normed.data(), count);
+    for (std::size_t i = 0; i < n; ++i) {
+      EXPECT_NEAR(turned[i], double{x[i]} * weight[i] - double{y[i]} * normed[i], 3e-6);
+      EXPECT_NEAR(turned[n + i], double{y[i]} * weight[i] + double{x[i]} * normed[i], 3e-6);
+    }
+  }
+}
+
+TEST_P(PrimitivesTest, RoundsToTheNearestBf16) {
+  std::vector<float> x{1.0f,          -1.00390625f, 1.01171875f,
+                       1.005f,        -0.0f,        1e-45f,
+                       3.3961775e38f, -1e30f,       std::numeric_limits<float>::infinity()};
+  const auto drawn = random_floats(40, random_, -9.0f, 9.0f);
+  x.insert(x.end(), drawn.begin(), drawn.end());
+  std::vector<std::uint16_t> rounded(x.size());
+  simd().round_to_bf16(x.data(), rounded.data(), std::ssize(x));
+  for (std::size_t i = 0; i < x.size(); ++i) EXPECT_EQ(rounded[i], float_to_bf16(x[i])) << x[i];
+  for (const std::uint32_t bits : {0x7f800001u, 0xffffffffu, 0x7fffffffu}) {
+    const std::vector<float> nan(17, std::bit_cast<float>(bits));
+    rounded.resize(nan.size());
+    simd().round_to_bf16(nan.data(), rounded.data(), std::ssize(nan));
+    for (const std::uint16_t value : rounded) EXPECT_TRUE(std::isnan(bf16_to_float(value)));
+  }
+}
+
+// Two pages, the first seen in part: weights, sum and factor are those of softmax over both.
+TEST_P(PrimitivesTest, SoftmaxPageByPage) {
+  const auto scores = random_floats(2 * kSoftmaxPage, random_, -20.0f, 20.0f);
+  for (const auto& [first, last] :
+       {std::pair<std::int64_t, std::int64_t>{5, 64}, {63, 64}, {0, 1}, {17, 40}, {9, 9}}) {
+    for (const bool in_bf16 : {false, true}) {
+      RunningSoftmax row{-std::numeric_limits<float>::infinity(), 0.0f};
+      std::vector<float> weights(kSoftmaxPage), exponents;
+      std::vector<std::uint16_t> rounded(kSoftmaxPage);
+      double most = -1e300;
+      for (std::int64_t page = 0; page < 2; ++page) {
+        const std::int64_t from = page == 0 ? first : 0, to = page == 0 ? last : 30;
+        const double before = most, sum = row.sum;
+        const float* at = scores.data() + page * kSoftmaxPage;
+        for (std::int64_t i = from; i < to; ++i) most = std::max(most, 0.7 * at[i]);
+        const float factor =
+            in_bf16 ? simd().softmax_page_bf16(at, from, to, 0.7f, &row, rounded.data())
+                    : simd().softmax_page(at, from, to, 0.7f, &row, weights.data());
+        double added = 0.0;
+        for (std::int64_t i = 0; i < kSoftmaxPage; ++i) {
+          const double exact = i >= from && i < to ? std::exp(0.7 * at[i] - most) : 0.0;
+          const auto slot = static_cast<std::size_t>(i);
+          const float got = in_bf16 ? bf16_to_float(rounded[slot]) : weights[slot];
+          EXPECT_NEAR(got, exact, (in_bf16 ? 0x1p-8 : 5e-6) * exact);
+          added += exact;
+        }
+        if (from == to) {
+          EXPECT_EQ(factor, 1.0f);
+          EXPECT_EQ(row.sum, 0.0f);
+          continue;
+        }
+        const double kept = sum == 0.0 ? 0.0 : std::exp(before - most);
+        EXPECT_NEAR(factor, kept, 5e-6 * kept);
+        EXPECT_NEAR(row.sum, sum * kept + added, 1e-5 * (sum * kept + added));
+        EXPECT_NEAR(row.maximum, most, 2e-6 * std::abs(most));
+      }
+    }
+  }
+  float nan = std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> page(kSoftmaxPage, nan), weights(kSoftmaxPage);
+  page[3] = 1.0f;
+  RunningSoftmax row{-std::numeric_limits<float>::infinity(), 0.0f};
+  simd().softmax_page(page.data(), 3, 4, 1.0f, &row, weights.data());
+  EXPECT_EQ(weights[3], 1.0f);  // what the row does not see may be anything
+  EXPECT_EQ(weights[4], 0.0f);
+  simd().softmax_page(page.data(), 3, 5, 1.0f, &row, weights.data());
+  EXPECT_TRUE(std::isnan(row.sum));
 }
 
 INSTANTIATE_TEST_SUITE_P(Isas, PrimitivesTest, ::testing::ValuesIn(tables()),

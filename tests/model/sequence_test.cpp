@@ -44,11 +44,15 @@ void feed(Model& model, Sequence& sequence, std::size_t count) {
   }
 }
 
-TEST(SequenceMemory, SlidingLayersStopGrowingAtTheWindow) {
-  const auto model = load("afmoe", "gqa_window");  // window 8; two sliding and two full layers
+class SlidingMemory : public ::testing::TestWithParam<ActivationPrecision> {};
+
+TEST_P(SlidingMemory, SlidingLayersStopGrowingAtTheWindow) {
+  // window 8; two sliding and two full layers
+  const auto model = load("afmoe", "gqa_window", 1, GetParam());
   const MemoryFigures figures = model->memory();
-  // [keys | values] of 2 kv heads of 8, fp32, in each of two full layers.
-  EXPECT_EQ(figures.sequence_bytes_per_token, 2u * 2 * 2 * 8 * 4);
+  // In each of two full layers: 2 kv heads' keys of 8 and values of 8, in bf16 of a whole panel.
+  const std::size_t each = GetParam() == ActivationPrecision::f32 ? (8u + 8) * 4 : (8u + 16) * 2;
+  EXPECT_EQ(figures.sequence_bytes_per_token, 2u * 2 * each);
   const auto sequence = model->new_sequence();
   EXPECT_EQ(sequence->bytes(), 0u);
   feed(*model, *sequence, 640);
@@ -59,6 +63,9 @@ TEST(SequenceMemory, SlidingLayersStopGrowingAtTheWindow) {
   EXPECT_LE(sequence->bytes(),
             1280 * figures.sequence_bytes_per_token + figures.sequence_fixed_bytes);
 }
+
+INSTANTIATE_TEST_SUITE_P(Precisions, SlidingMemory,
+                         ::testing::Values(ActivationPrecision::f32, ActivationPrecision::bf16));
 
 TEST(SequenceMemory, KimiGrowsOnlyByTheLatents) {
   const auto model = load("kimi_linear", "released");  // one MLA layer: 12 + 4 values per token
@@ -118,17 +125,37 @@ TEST_P(Determinism, ThreadsDoNotChangeABit) {
 }
 
 TEST_P(Determinism, CompanyDoesNotChangeABit) {
-  const auto model = load(GetParam().first, GetParam().second, 2);
-  const auto ids = some_ids(*model, 33), others = some_ids(*model, 90, 5);
-  const auto alone = model->new_sequence();
-  const auto expected = last_logits(*model, *alone, ids);
-  const auto a = model->new_sequence(), b = model->new_sequence(), c = model->new_sequence();
-  const std::vector<SequenceInput> inputs{
-      {b.get(), others, 0}, {a.get(), ids, 1}, {c.get(), std::span(others).first(1), 1}};
-  Logits logits;
-  model->forward(inputs, logits);
-  ASSERT_EQ(logits.rows(), 2);
-  EXPECT_EQ(std::vector<float>(logits.row(0).begin(), logits.row(0).end()), expected);
+  for (const auto precision : {ActivationPrecision::f32, ActivationPrecision::bf16}) {
+    const auto model = load(GetParam().first, GetParam().second, 2, precision);
+    const auto ids = some_ids(*model, 33), others = some_ids(*model, 90, 5);
+    const auto alone = model->new_sequence();
+    const auto expected = last_logits(*model, *alone, ids);
+    const auto a = model->new_sequence(), b = model->new_sequence(), c = model->new_sequence();
+    const std::vector<SequenceInput> inputs{
+        {b.get(), others, 0}, {a.get(), ids, 1}, {c.get(), std::span(others).first(1), 1}};
+    Logits logits;
+    model->forward(inputs, logits);
+    ASSERT_EQ(logits.rows(), 2);
+    EXPECT_EQ(std::vector<float>(logits.row(0).begin(), logits.row(0).end()), expected);
+  }
+}
+
+// Softmax attention goes through pages at fixed positions, however a prompt is cut into calls.
+TEST(AfmoeDeterminism, PiecesDoNotChangeABit) {
+  for (const auto precision : {ActivationPrecision::f32, ActivationPrecision::bf16}) {
+    const auto model = load("afmoe", "bf16_weights", 2, precision);
+    const auto ids = some_ids(*model, 190);
+    const auto whole = model->new_sequence(), pieces = model->new_sequence();
+    const auto expected = last_logits(*model, *whole, ids);
+    std::vector<float> got;
+    for (std::span<const std::int32_t> rest = ids; !rest.empty();) {
+      const auto piece =
+          rest.first(std::min<std::size_t>(rest.size(), rest.size() % 3 == 0 ? 1 : 41));
+      got = last_logits(*model, *pieces, piece);
+      rest = rest.subspan(piece.size());
+    }
+    EXPECT_EQ(got, expected);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Determinism,

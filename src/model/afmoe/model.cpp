@@ -89,14 +89,14 @@ AfmoeModel::Layer AfmoeModel::load_layer(const Config& config, std::int64_t inde
   layer.post_mlp_layernorm = norm("post_mlp_layernorm");
   layer.mixer =
       std::make_unique<GatedAttention>(config, config.sliding[static_cast<std::size_t>(index)],
-                                       rotary_, weights, stem + "self_attn.", executor());
+                                       rotary_, weights, stem + "self_attn.", compute_);
   if (config.dense(index)) {
     layer.feed_forward = std::make_unique<DenseMlp>(
         weights.tensor(stem + "mlp.gate_proj.weight"), weights.tensor(stem + "mlp.up_proj.weight"),
         weights.tensor(stem + "mlp.down_proj.weight"), executor());
     return layer;
   }
-  layer.feed_forward = load_moe(config.moe, moe_names(index), weights, options, compute_.executor,
+  layer.feed_forward = load_moe(config.moe, moe_names(index), weights, options, compute_,
                                 description_.layers[static_cast<std::size_t>(index)]);
   return layer;
 }
@@ -106,17 +106,16 @@ void AfmoeModel::forward(std::span<const SequenceInput> inputs, Logits& logits) 
   compute_.times.tokens += batch.rows();
   embed(batch, embed_scale_, x_);
   rotary_.prepare(compute_, batch);
-  for (std::int64_t index = 0; index < layer_count(); ++index) {
-    Layer& layer = layers_[static_cast<std::size_t>(index)];
-    norm(layer.input_layernorm, x_, h_);
-    (*layer.mixer)(compute_, batch, index, h_, branch_);
-    norm(layer.post_attention_layernorm, branch_, branch_);
-    add(x_, branch_);
+  norm(layers_.front().input_layernorm, x_, h_);
+  for (std::size_t index = 0; index < layers_.size(); ++index) {
+    Layer& layer = layers_[index];
+    (*layer.mixer)(compute_, batch, static_cast<std::int64_t>(index), h_, branch_);
+    add_and_norm(x_, branch_, &layer.post_attention_layernorm, &layer.pre_mlp_layernorm, h_);
 
-    norm(layer.pre_mlp_layernorm, x_, h_);
     (*layer.feed_forward)(compute_, h_, branch_);
-    norm(layer.post_mlp_layernorm, branch_, branch_);
-    add(x_, branch_);
+    const bool last = index + 1 == layers_.size();
+    add_and_norm(x_, branch_, &layer.post_mlp_layernorm,
+                 last ? nullptr : &layers_[index + 1].input_layernorm, h_);
   }
   compute_logits(batch, x_, logits);
   batch.commit();

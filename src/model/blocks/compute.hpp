@@ -2,15 +2,18 @@
 // after the other.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <memory>
 #include <span>
 #include <utility>
 
 #include <sluice/executor.hpp>
+#include <sluice/layer.hpp>
 #include <sluice/model.hpp>
 
 #include "base/aligned_buffer.hpp"
+#include "model/blocks/matrix.hpp"
 
 namespace sluice {
 
@@ -18,6 +21,12 @@ struct Compute {
   std::shared_ptr<Executor> executor;
   ActivationPrecision precision = ActivationPrecision::f32;
   ForwardTimes times;
+  // Of all MoE layers.
+  std::shared_ptr<LayerWorkspace> workspace = make_layer_workspace();
+
+  // Matrices that a block fills and reads within one call: the blocks of all layers take the same
+  // ones, by numbers of their own, so that they stay in cache and are not paged in layer by layer.
+  Matrix& matrix(std::size_t index) { return matrices_[index]; }
 
   // At least `bytes` of scratch, contents unspecified, valid until the next call.
   std::byte* scratch(std::size_t bytes) {
@@ -27,6 +36,7 @@ struct Compute {
 
  private:
   AlignedBuffer scratch_;
+  std::array<Matrix, 8> matrices_;
 };
 
 // Adds the time of its own life to one of ForwardTimes' parts.

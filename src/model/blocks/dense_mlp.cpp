@@ -17,22 +17,23 @@ void DenseMlp::operator()(Compute& compute, const Matrix& h, Matrix& out) {
     return in_bf16(compute, h, out);
   }
   Executor& executor = *compute.executor;
-  activated_.resize(h.rows(), width_);
+  Matrix& activated = compute.matrix(0);
+  activated.resize(h.rows(), width_);
   const float* x = rounds ? round_rows_in_f32(compute, h) : h.data();
   gated_linear(gate_up_, Activation::swiglu, RowsView<const float>{x, h.rows(), h.columns()},
-               {activated_.data(), h.rows(), width_}, executor);
-  x = rounds ? round_rows_in_f32(compute, activated_) : activated_.data();
+               {activated.data(), h.rows(), width_}, executor);
+  x = rounds ? round_rows_in_f32(compute, activated) : activated.data();
   linear(down_, RowsView<const float>{x, h.rows(), width_}, {out.data(), h.rows(), out.columns()},
          executor);
 }
 
 void DenseMlp::in_bf16(Compute& compute, const Matrix& h, Matrix& out) {
   Executor& executor = *compute.executor;
-  rounded_.resize(static_cast<std::size_t>(h.rows() * width_));
-  gated_linear(gate_up_, Activation::swiglu,
-               RowsView<const std::uint16_t>{round_rows(compute, h), h.rows(), h.columns()},
-               {rounded_.data(), h.rows(), width_}, executor);
-  linear(down_, RowsView<const std::uint16_t>{rounded_.data(), h.rows(), width_},
+  const std::int64_t stride = spread_stride(width_);
+  rounded_.resize(static_cast<std::size_t>(h.rows() * stride));
+  gated_linear(gate_up_, Activation::swiglu, round_rows(compute, h),
+               {rounded_.data(), h.rows(), stride}, executor);
+  linear(down_, RowsView<const std::uint16_t>{rounded_.data(), h.rows(), stride},
          {out.data(), h.rows(), out.columns()}, executor);
 }
 

@@ -35,7 +35,6 @@ class DenseMlp final : public FeedForward {
   PackedMatrix gate_up_;
   PackedMatrix down_;
   std::int64_t width_;
-  Matrix activated_;                    // f32 activations
   std::vector<std::uint16_t> rounded_;  // bf16 activations
 };
 
@@ -50,7 +49,6 @@ class MoeBlock final : public FeedForward {
  private:
   MoeLayer layer_;
   Linear router_;
-  Matrix logits_;
 };
 
 }  // namespace sluice

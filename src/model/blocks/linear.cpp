@@ -1,8 +1,8 @@
 #include "model/blocks/linear.hpp"
 
 #include "base/float_types.hpp"
-#include "kernels/linear.hpp"
 #include "model/blocks/parallel.hpp"
+#include "model/blocks/primitives.hpp"
 
 namespace sluice {
 
@@ -13,15 +13,17 @@ PackedFormat common_format(std::span<const TensorView> parts) {
   return packed_format_of(parts.front().dtype);
 }
 
-std::uint16_t* round_rows(Compute& compute, const Matrix& x) {
+RowsView<const std::uint16_t> round_rows(Compute& compute, const Matrix& x) {
+  const std::int64_t stride = spread_stride(x.columns());
   auto* rounded = reinterpret_cast<std::uint16_t*>(
-      compute.scratch(static_cast<std::size_t>(x.rows() * x.columns()) * sizeof(std::uint16_t)));
+      compute.scratch(static_cast<std::size_t>(x.rows() * stride) * sizeof(std::uint16_t)));
   parallel_rows(*compute.executor, x.rows(), row_grain(x.columns()),
                 [&](std::int64_t first, std::int64_t last) {
-                  convert_to_bf16(x.row(first), rounded + first * x.columns(),
-                                  (last - first) * x.columns());
+                  for (std::int64_t row = first; row < last; ++row) {
+                    primitives().round_to_bf16(x.row(row), rounded + row * stride, x.columns());
+                  }
                 });
-  return rounded;
+  return {rounded, x.rows(), stride};
 }
 
 float* round_rows_in_f32(Compute& compute, const Matrix& x) {
@@ -54,8 +56,7 @@ void Linear::operator()(Compute& compute, const Matrix& x, float* out) const {
     return;
   }
   if (weight_.format() == PackedFormat::bf16) {
-    linear(weight_, RowsView<const std::uint16_t>{round_rows(compute, x), x.rows(), x.columns()},
-           result, *compute.executor);
+    linear(weight_, round_rows(compute, x), result, *compute.executor);
     return;
   }
   linear(weight_, RowsView<const float>{round_rows_in_f32(compute, x), x.rows(), x.columns()},

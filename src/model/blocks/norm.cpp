@@ -1,7 +1,5 @@
 #include "model/blocks/norm.hpp"
 
-#include <cmath>
-
 #include "base/element.hpp"
 #include "model/blocks/parallel.hpp"
 #include "model/blocks/primitives.hpp"
@@ -20,11 +18,7 @@ RmsNorm::RmsNorm(const TensorView& weight, double eps)
     : weight_(to_floats(weight)), eps_(static_cast<float>(eps)) {}
 
 void RmsNorm::vector(const float* x, float* out) const {
-  const std::int64_t n = width();
-  const float mean = primitives().sum_squares(x, n) / static_cast<float>(n);
-  const float inverse = 1.0f / std::sqrt(mean + eps_);
-  for (std::int64_t i = 0; i < n; ++i)
-    out[i] = weight_[static_cast<std::size_t>(i)] * (x[i] * inverse);
+  primitives().rms_norm(x, weight_.data(), eps_, out, width());
 }
 
 void RmsNorm::operator()(Compute& compute, const Matrix& x, Matrix& out) const {
@@ -36,12 +30,17 @@ void RmsNorm::operator()(Compute& compute, const Matrix& x, Matrix& out) const {
                 });
 }
 
-void add_rows(Compute& compute, Matrix& x, const Matrix& y) {
+void add_and_norm(Compute& compute, Matrix& x, Matrix& branch, const RmsNorm* branch_norm,
+                  const RmsNorm* next, Matrix& h) {
+  if (next != nullptr) h.resize(x.rows(), x.columns());
   parallel_rows(*compute.executor, x.rows(), row_grain(x.columns()),
                 [&](std::int64_t first, std::int64_t last) {
-                  float* to = x.row(first);
-                  const float* from = y.row(first);
-                  for (std::int64_t i = 0; i < (last - first) * x.columns(); ++i) to[i] += from[i];
+                  for (std::int64_t row = first; row < last; ++row) {
+                    if (branch_norm != nullptr)
+                      branch_norm->vector(branch.row(row), branch.row(row));
+                    primitives().add(x.row(row), branch.row(row), x.columns());
+                    if (next != nullptr) next->vector(x.row(row), h.row(row));
+                  }
                 });
 }
 

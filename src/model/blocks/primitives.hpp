@@ -9,6 +9,15 @@
 
 namespace sluice {
 
+// Positions whose scores softmax takes at a time.
+inline constexpr std::int64_t kSoftmaxPage = 64;
+
+// What a row of softmax attention remembers of the pages before.
+struct RunningSoftmax {
+  float maximum;
+  float sum;  // of exp(score - maximum)
+};
+
 struct Primitives {
   // c[m, n] = a[m, k] · b[k, n], or += with accumulate.
   void (*matmul)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t lda,
@@ -22,7 +31,24 @@ struct Primitives {
                     std::int64_t lda, const float* b, std::int64_t ldb, float* c, std::int64_t ldc,
                     bool accumulate);
   float (*sum_squares)(const float* x, std::int64_t n);
-  float (*maximum)(const float* x, std::int64_t n);  // -inf for n = 0
+  // out = weight · x / sqrt(mean(x²) + eps); out may be x.
+  void (*rms_norm)(const float* x, const float* weight, float eps, float* out, std::int64_t n);
+  // x += y
+  void (*add)(float* x, const float* y, std::int64_t n);
+  // x = x · factor + y
+  void (*scale_add)(float* x, float factor, const float* y, std::int64_t n);
+  // Turns element i of x [2 · half] with element i + half.
+  void (*rotate)(float* x, const float* cosines, const float* sines, std::int64_t half);
+  // To nearest even; NaN stays NaN.
+  void (*round_to_bf16)(const float* x, std::uint16_t* out, std::int64_t n);
+  // One row's next page of scores, of which it sees those in [first, last), times `scale`: weights
+  // exp(score - the new maximum), 0 where it does not see. Returns what the sums over earlier pages
+  // must be multiplied by. `weights` may be `scores`.
+  float (*softmax_page)(const float* scores, std::int64_t first, std::int64_t last, float scale,
+                        RunningSoftmax* row, float* weights);
+  // The same, weights rounded to bf16; the running sum takes them unrounded.
+  float (*softmax_page_bf16)(const float* scores, std::int64_t first, std::int64_t last,
+                             float scale, RunningSoftmax* row, std::uint16_t* weights);
   // x = exp(x - shift) for x <= shift; returns the sum. -inf gives 0.
   float (*exp_shifted)(float* x, std::int64_t n, float shift);
   // x_out = exp(min(a - b, 0)) · x, and y_out likewise of y unless it is null. a and b are sums of

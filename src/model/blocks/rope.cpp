@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "model/blocks/parallel.hpp"
+#include "model/blocks/primitives.hpp"
 
 namespace sluice {
 
@@ -32,14 +33,7 @@ void Rotary::prepare(Compute& compute, const Batch& batch) {
 }
 
 void Rotary::rotate(std::int64_t row, float* x) const {
-  const float* cosine = cosines_.row(row);
-  const float* sine = sines_.row(row);
-  for (std::int64_t i = 0; i < half_; ++i) {
-    const float low = x[i];
-    const float high = x[i + half_];
-    x[i] = low * cosine[i] - high * sine[i];
-    x[i + half_] = high * cosine[i] + low * sine[i];
-  }
+  primitives().rotate(x, cosines_.row(row), sines_.row(row), half_);
 }
 
 }  // namespace sluice

@@ -1,9 +1,6 @@
 #include "model/blocks/softmax_tile.hpp"
 
-#include <cmath>
 #include <limits>
-
-#include "model/blocks/primitives.hpp"
 
 namespace sluice {
 
@@ -16,8 +13,8 @@ void SoftmaxTile::begin(std::int64_t rows, std::int64_t value_dim) {
 }
 
 void SoftmaxTile::set_row(std::int64_t row, std::int64_t first_seen, std::int64_t last_seen) {
-  state_[static_cast<std::size_t>(row)] = {first_seen, last_seen,
-                                           -std::numeric_limits<float>::infinity(), 0.0f};
+  state_[static_cast<std::size_t>(row)] = {
+      first_seen, last_seen, {-std::numeric_limits<float>::infinity(), 0.0f}};
 }
 
 void SoftmaxTile::rescale(std::int64_t row, float factor) {
@@ -34,25 +31,15 @@ void SoftmaxTile::absorb(std::int64_t page_start, const float* values, std::int6
         std::clamp<std::int64_t>(row.first_seen - page_start, 0, kPageTokens);
     const std::int64_t last =
         std::clamp<std::int64_t>(row.last_seen + 1 - page_start, first, kPageTokens);
-    std::fill(scores, scores + first, 0.0f);
-    std::fill(scores + last, scores + kPageTokens, 0.0f);
-    if (first == last) continue;
-    const float maximum = simd.maximum(scores + first, last - first);
-    if (maximum > row.maximum) {
-      // exp(-inf) = 0 for the first page a row sees: its outputs are still 0.
-      const float factor = std::exp(row.maximum - maximum);
-      rescale(r, factor);
-      row.sum *= factor;
-      row.maximum = maximum;
-    }
-    row.sum += simd.exp_shifted(scores + first, last - first, row.maximum);
+    const float factor = simd.softmax_page(scores, first, last, 1.0f, &row.running, scores);
+    if (factor != 1.0f) rescale(r, factor);
   }
   simd.matmul(rows_, value_dim_, kPageTokens, scores_.data(), kPageTokens, values, value_stride,
               outputs_.data(), value_dim_, true);
 }
 
 const float* SoftmaxTile::finish(std::int64_t row) {
-  rescale(row, 1.0f / state_[static_cast<std::size_t>(row)].sum);
+  rescale(row, 1.0f / state_[static_cast<std::size_t>(row)].running.sum);
   return outputs_.data() + row * value_dim_;
 }
 

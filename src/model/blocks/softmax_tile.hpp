@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/blocks/page_list.hpp"
+#include "model/blocks/primitives.hpp"
 
 namespace sluice {
 
@@ -35,8 +36,7 @@ class SoftmaxTile {
   struct Row {
     std::int64_t first_seen;
     std::int64_t last_seen;
-    float maximum;
-    float sum;
+    RunningSoftmax running;
   };
   std::int64_t rows_ = 0;
   std::int64_t value_dim_ = 0;

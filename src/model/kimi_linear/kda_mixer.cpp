@@ -22,12 +22,20 @@ ShortConv load_conv(const WeightSource& weights, const std::string& stem, std::i
 }  // namespace
 
 KdaMixer::KdaMixer(const Config& config, const WeightSource& weights, const std::string& stem,
-                   Executor& executor)
+                   Compute& compute)
     : heads_(config.kda_heads),
       dim_(config.kda_head_dim),
       width_(config.kda_width()),
       conv_(load_conv(weights, stem, config.conv_taps)),
-      delta_rule_({.heads = heads_, .head_dim = dim_}) {
+      delta_rule_({.heads = heads_, .head_dim = dim_}),
+      projected_(compute.matrix(0)),
+      qkv_(compute.matrix(1)),
+      low_rank_(compute.matrix(2)),
+      g_(compute.matrix(3)),
+      beta_(compute.matrix(4)),
+      gate_(compute.matrix(5)),
+      mixed_(compute.matrix(6)) {
+  Executor& executor = *compute.executor;
   const auto tensor = [&](const char* name) { return weights.first_of(spellings(stem + name)); };
   q_k_v_b_proj_ = Linear(std::array{tensor("q_proj.weight"), tensor("k_proj.weight"),
                                     tensor("v_proj.weight"), tensor("b_proj.weight")},

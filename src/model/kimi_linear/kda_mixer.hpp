@@ -27,7 +27,7 @@ class KdaMixer final : public Mixer {
  public:
   // `stem` ends in "self_attn.".
   KdaMixer(const Config& config, const WeightSource& weights, const std::string& stem,
-           Executor& executor);
+           Compute& compute);
   void operator()(Compute& compute, const Batch& batch, std::int64_t layer, const Matrix& h,
                   Matrix& out) override;
   std::unique_ptr<LayerState> new_state() const override;
@@ -54,13 +54,13 @@ class KdaMixer final : public Mixer {
   RmsNorm o_norm_;                 // over a head's dim
   DeltaRule delta_rule_;
 
-  Matrix projected_;  // [rows, q | k | v | b]
-  Matrix qkv_;        // [rows, q | k | v], convolved
-  Matrix low_rank_;   // [rows, dim]
-  Matrix g_;          // [rows, width], log decay
-  Matrix beta_;       // [rows, heads]
-  Matrix gate_;       // [rows, width]
-  Matrix mixed_;      // [rows, width]
+  Matrix& projected_;  // [rows, q | k | v | b]
+  Matrix& qkv_;        // [rows, q | k | v], convolved
+  Matrix& low_rank_;   // [rows, dim]
+  Matrix& g_;          // [rows, width], log decay
+  Matrix& beta_;       // [rows, heads]
+  Matrix& gate_;       // [rows, width]
+  Matrix& mixed_;      // [rows, width]
 };
 
 }  // namespace sluice::kimi_linear

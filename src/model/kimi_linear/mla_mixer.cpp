@@ -8,13 +8,15 @@
 namespace sluice::kimi_linear {
 
 MlaMixer::MlaMixer(const Config& config, double kv_a_layernorm_eps, const WeightSource& weights,
-                   const std::string& stem, Executor& executor)
+                   const std::string& stem, Compute& compute)
     : q_kv_a_proj_(std::array{weights.tensor(stem + "q_proj.weight"),
                               weights.tensor(stem + "kv_a_proj_with_mqa.weight")},
-                   executor),
+                   *compute.executor),
       kv_a_layernorm_(weights.tensor(stem + "kv_a_layernorm.weight"), kv_a_layernorm_eps),
       attention_(config.mla, to_floats(weights.tensor(stem + "kv_b_proj.weight"))),
-      o_proj_(weights.tensor(stem + "o_proj.weight"), executor) {}
+      o_proj_(weights.tensor(stem + "o_proj.weight"), *compute.executor),
+      projected_(compute.matrix(0)),
+      attended_(compute.matrix(1)) {}
 
 void MlaMixer::operator()(Compute& compute, const Batch& batch, std::int64_t layer, const Matrix& h,
                           Matrix& out) {

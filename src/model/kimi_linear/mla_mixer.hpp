@@ -14,7 +14,7 @@ class MlaMixer final : public Mixer {
  public:
   // `stem` ends in "self_attn.".
   MlaMixer(const Config& config, double kv_a_layernorm_eps, const WeightSource& weights,
-           const std::string& stem, Executor& executor);
+           const std::string& stem, Compute& compute);
   void operator()(Compute& compute, const Batch& batch, std::int64_t layer, const Matrix& h,
                   Matrix& out) override;
   std::unique_ptr<LayerState> new_state() const override;
@@ -28,8 +28,8 @@ class MlaMixer final : public Mixer {
   LatentAttention attention_;
   Linear o_proj_;
 
-  Matrix projected_;  // [rows, q | latent | pe]
-  Matrix attended_;   // [rows, heads · value]
+  Matrix& projected_;  // [rows, q | latent | pe]
+  Matrix& attended_;   // [rows, heads · value]
 };
 
 }  // namespace sluice::kimi_linear

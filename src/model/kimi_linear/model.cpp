@@ -132,9 +132,9 @@ KimiLinearModel::Layer KimiLinearModel::load_layer(const Config& config, std::in
       RmsNorm(tensor("post_attention_layernorm.weight"), config.rms_norm_eps);
   if (config.is_mla(index)) {
     layer.mixer = std::make_unique<MlaMixer>(config, latent_norm_eps(options), weights,
-                                             stem + "self_attn.", executor());
+                                             stem + "self_attn.", compute_);
   } else {
-    layer.mixer = std::make_unique<KdaMixer>(config, weights, stem + "self_attn.", executor());
+    layer.mixer = std::make_unique<KdaMixer>(config, weights, stem + "self_attn.", compute_);
   }
   if (!config.is_moe(index)) {
     layer.feed_forward =
@@ -143,8 +143,8 @@ KimiLinearModel::Layer KimiLinearModel::load_layer(const Config& config, std::in
     return layer;
   }
   layer.feed_forward =
-      load_moe(config.moe, moe_names(weights.checkpoint(), index), weights, options,
-               compute_.executor, description_.layers[static_cast<std::size_t>(index)]);
+      load_moe(config.moe, moe_names(weights.checkpoint(), index), weights, options, compute_,
+               description_.layers[static_cast<std::size_t>(index)]);
   return layer;
 }
 
@@ -152,15 +152,15 @@ void KimiLinearModel::forward(std::span<const SequenceInput> inputs, Logits& log
   const Batch batch(*this, inputs);
   compute_.times.tokens += batch.rows();
   embed(batch, 1.0f, x_);
-  for (std::int64_t index = 0; index < layer_count(); ++index) {
-    Layer& layer = layers_[static_cast<std::size_t>(index)];
-    norm(layer.input_layernorm, x_, h_);
-    (*layer.mixer)(compute_, batch, index, h_, branch_);
-    add(x_, branch_);
+  norm(layers_.front().input_layernorm, x_, h_);
+  for (std::size_t index = 0; index < layers_.size(); ++index) {
+    Layer& layer = layers_[index];
+    (*layer.mixer)(compute_, batch, static_cast<std::int64_t>(index), h_, branch_);
+    add_and_norm(x_, branch_, nullptr, &layer.post_attention_layernorm, h_);
 
-    norm(layer.post_attention_layernorm, x_, h_);
     (*layer.feed_forward)(compute_, h_, branch_);
-    add(x_, branch_);
+    const bool last = index + 1 == layers_.size();
+    add_and_norm(x_, branch_, nullptr, last ? nullptr : &layers_[index + 1].input_layernorm, h_);
   }
   compute_logits(batch, x_, logits);
   batch.commit();
