@@ -14,8 +14,8 @@ inline constexpr std::int64_t kSoftmaxPage = 64;
 
 // What a row of softmax attention remembers of the pages before.
 struct RunningSoftmax {
-  float maximum;
-  float sum;  // of exp(score - maximum)
+  float maximum;  // in the units of whoever keeps it
+  float sum;      // of exp(score - maximum)
 };
 
 struct Primitives {
@@ -46,7 +46,8 @@ struct Primitives {
   // must be multiplied by. `weights` may be `scores`.
   float (*softmax_page)(const float* scores, std::int64_t first, std::int64_t last, float scale,
                         RunningSoftmax* row, float* weights);
-  // The same, weights rounded to bf16; the running sum takes them unrounded.
+  // The same with weights in bf16, to 3e-6 before they are rounded; the sum takes them unrounded,
+  // and the maximum is in units of ln 2.
   float (*softmax_page_bf16)(const float* scores, std::int64_t first, std::int64_t last,
                              float scale, RunningSoftmax* row, std::uint16_t* weights);
   // x = exp(x - shift) for x <= shift; returns the sum. -inf gives 0.
