@@ -55,6 +55,7 @@ class Layer:
         topk_ids: Any = None,
         topk_weights: Any = None,
         *,
+        token_count: Any = None,
         output: Any = None,
         stream: int | None = None,
     ) -> LayerOutput:
@@ -64,6 +65,9 @@ class Layer:
         router_logits  [tokens, E] float32 or bfloat16, without router_bias
         topk_ids       [tokens, K] int32 or int64, distinct within a row, and with them
         topk_weights   [tokens, K] float32 or bfloat16: final, normalised and scaled already
+        token_count    [1] int32: rows at and beyond it are not computed, and what the results hold
+                       there is left as it is. On a GPU it is read when the work runs, so that a
+                       captured graph serves every number of tokens up to its rows
         output         [tokens, H]: written and returned, if given
         stream         of CUDA tensors, as an address; None: torch's (or CuPy's) current one
 
@@ -87,6 +91,7 @@ class Layer:
             _arrays.optional(router_logits, "router_logits"),
             _arrays.optional(topk_ids, "topk_ids"),
             _arrays.optional(topk_weights, "topk_weights"),
+            _arrays.optional(token_count, "token_count"),
             _arrays.view(output, "output", writable=True),
             _arrays.view(ids, "topk_ids", writable=True),
             _arrays.view(weights, "topk_weights", writable=True),

@@ -50,10 +50,11 @@ class PythonLayer {
       : backend_(backend), layer_(make(spec, weights, backend, threads, device, workspace_limit)) {}
 
   void forward(const Tensor& hidden_states, const Tensor* router_logits, const Tensor* topk_ids,
-               const Tensor* topk_weights, const Tensor& output, const Tensor& out_ids,
-               const Tensor& out_weights, std::uintptr_t stream) {
+               const Tensor* topk_weights, const Tensor* token_count, const Tensor& output,
+               const Tensor& out_ids, const Tensor& out_weights, std::uintptr_t stream) {
     const ForwardInput input{hidden_states.view(), view_or_nothing(router_logits),
-                             view_or_nothing(topk_ids), view_or_nothing(topk_weights)};
+                             view_or_nothing(topk_ids), view_or_nothing(topk_weights),
+                             view_or_nothing(token_count)};
     const ForwardOutput result{output.mutable_view(), out_ids.mutable_view(),
                                out_weights.mutable_view()};
     const nb::gil_scoped_release release;
@@ -95,8 +96,8 @@ void bind_layer(nb::module_& module) {
            nb::arg("device"), nb::arg("workspace_limit"))
       .def("forward", &PythonLayer::forward, nb::arg("hidden_states"),
            nb::arg("router_logits").none(), nb::arg("topk_ids").none(),
-           nb::arg("topk_weights").none(), nb::arg("output"), nb::arg("out_ids"),
-           nb::arg("out_weights"), nb::arg("stream"))
+           nb::arg("topk_weights").none(), nb::arg("token_count").none(), nb::arg("output"),
+           nb::arg("out_ids"), nb::arg("out_weights"), nb::arg("stream"))
       .def("output_dtype",
            [](const PythonLayer& self, const Tensor& hidden_states) {
              return std::string(to_string(self.layer().output_dtype(hidden_states.view().dtype)));

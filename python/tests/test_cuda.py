@@ -95,6 +95,35 @@ def test_a_captured_graph_replays_over_new_tokens(cuda):
     assert truth_of(other).accepts(output.cpu())
 
 
+def test_a_captured_graph_replays_for_fewer_tokens(cuda):
+    problem = make_problem(tokens=20)
+    weights, hidden, logits = on_gpu(cuda, problem)
+    layer = sluice.layer(problem.spec, weights, "cuda")
+    count = cuda.tensor([20], dtype=cuda.int32, device=hidden.device)
+    output = cuda.empty_like(hidden)
+    layer.forward(hidden, logits, token_count=count, output=output)
+    graph = cuda.cuda.CUDAGraph()
+    with cuda.cuda.graph(graph):
+        layer.forward(hidden, logits, token_count=count, output=output)
+    whole = layer(hidden, logits)
+    for live in (20, 19, 8, 1, 0):
+        count.fill_(live)
+        output.fill_(7.5)
+        graph.replay()
+        assert cuda.equal(output[:live], whole[:live])
+        assert (output[live:] == 7.5).all()
+
+
+def test_hidden_states_alone_enter_where_the_router_is_loaded(cuda):
+    problem = make_problem(tokens=12)
+    weights, hidden, _ = on_gpu(cuda, problem)
+    experts = problem.spec.num_experts
+    router = cuda.randint(-8, 9, (experts, hidden.shape[1]), device=hidden.device) / 8
+    hidden = cuda.randint(-8, 9, hidden.shape, device=hidden.device).to(hidden.dtype) / 8
+    layer = sluice.layer(problem.spec, {**weights, "router.weight": router.float()}, "cuda")
+    assert cuda.equal(layer(hidden), layer(hidden, hidden.float() @ router.float().T))
+
+
 def test_tensors_in_two_places_are_refused_by_name(cuda):
     problem = make_problem()
     weights, hidden, logits = on_gpu(cuda, problem)

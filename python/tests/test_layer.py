@@ -52,6 +52,18 @@ def test_route_is_the_layers_routing(problem):
         sluice.route(problem.spec, problem.logits, e_score_correction_bias=np.zeros(4, np.float32))
 
 
+def test_rows_beyond_the_token_count_are_left_alone(problem):
+    layer = sluice.layer(problem.spec, problem.weights, "cpu")
+    whole = layer(problem.hidden, problem.logits)
+    output = np.full_like(whole, 7.5)
+    layer.forward(problem.hidden, problem.logits, output=output,
+                  token_count=np.array([2], np.int32))
+    np.testing.assert_array_equal(output[:2], whole[:2])
+    assert (output[2:] == 7.5).all()
+    with pytest.raises(sluice.Error, match="token_count is 99"):
+        layer.forward(problem.hidden, problem.logits, token_count=np.array([99], np.int32))
+
+
 def test_given_routing_and_router_weight_are_entries_too(problem):
     layer = sluice.layer(problem.spec, problem.weights, "cpu")
     routed = layer.forward(problem.hidden, problem.logits)
