@@ -106,8 +106,6 @@ __device__ void claim_tiles(const Schedule<Shape::kRowTiles>& schedule, FfnShare
 template <typename Shape>
 __device__ void produce_weights(const Ffn& ffn, const Schedule<Shape::kRowTiles>& schedule,
                                 FfnShared<Shape>& shared) {
-  // Where a weight is read once, it must not push h and y out of the second-level cache.
-  const std::uint64_t policy = Shape::kMaxTokens <= 160 ? evict_first() : evict_normal();
   Cursor<kQueue> queue;
   Cursor<Shape::kStages> ring;
   for (;;) {
@@ -120,11 +118,15 @@ __device__ void produce_weights(const Ffn& ffn, const Schedule<Shape::kRowTiles>
     const std::int64_t expert = max(tile.segment.expert, 0);
     const std::uint8_t* from = (first ? blocks.weights1 : blocks.weights2) +
                                (expert * tiles + tile.row_tile) * columns * kTileBytes;
+    // A weight that is read once must not push h and y out of the second-level cache; one that the
+    // expert's next segment reads must stay.
+    const std::uint64_t policy = tile.segment.parts == 1 ? evict_first() : evict_normal();
     for (int block = 0; block < tile.blocks; ++block) {
       barrier_wait(shared.empty[ring.place], ring.round ^ 1);
-      barrier_arrive_expecting(shared.full[ring.place], Shape::kWeightBytes);
+      barrier_arrive_expecting(shared.full[ring.place], tile.row_tiles * kTileBytes);
 #pragma unroll
       for (int g = 0; g < Shape::kRowTiles; ++g) {
+        if (g >= tile.row_tiles) break;
         bulk_load(shared.weights(ring.place) + g * kTileBytes,
                   from + (g * columns + block) * kTileBytes, kTileBytes, shared.full[ring.place],
                   policy);

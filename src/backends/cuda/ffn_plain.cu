@@ -14,6 +14,9 @@ void run_plain_ffn(const Ffn& ffn, cudaStream_t stream) {
     case FfnTile::rows128_tokens256:
       return launch_ffn<ManyTokens, PlainSwiglu, 32, 64, 96, 128, 144, 160, 176, 192, 208, 224, 240,
                         256>(ffn, stream);
+    case FfnTile::rows256_tokens192:
+      return launch_ffn<MostTokens, PlainSwiglu, 64, 96, 112, 120, 128, 136, 144, 152, 160, 168,
+                        176, 184, 192>(ffn, stream);
   }
 }
 

@@ -12,9 +12,10 @@ enum class Stage : std::int32_t { gemm1, gemm2, done };
 struct Tile {
   Stage stage;
   Segment segment;
-  std::int32_t index;     // of the segment, shared ones first: its place in Plan::ready
-  std::int32_t row_tile;  // first of the weights' tiles of 64 rows
-  std::int32_t blocks;    // of columns
+  std::int32_t index;      // of the segment, shared ones first: its place in Plan::ready
+  std::int32_t row_tile;   // first of the weights' tiles of 64 rows
+  std::int32_t row_tiles;  // fewer than the shape has where the rows end
+  std::int32_t blocks;     // of columns
 };
 
 template <int kRowTiles>
@@ -22,9 +23,9 @@ class Schedule {
  public:
   __device__ explicit Schedule(const Ffn& ffn)
       : ffn_(ffn),
-        shared1_(ffn.shared.tiles1 / kRowTiles),
-        routed1_(ffn.routed.tiles1 / kRowTiles),
-        tiles2_(ffn.tiles2 / kRowTiles),
+        shared1_(tiles_of(ffn.shared.tiles1)),
+        routed1_(tiles_of(ffn.routed.tiles1)),
+        tiles2_(tiles_of(ffn.tiles2)),
         segments_(ffn.shared_segments + *ffn.plan.segment_count),
         end1_(ffn.shared_segments * shared1_ + *ffn.plan.segment_count * routed1_),
         end_(end1_ + segments_ * tiles2_) {}
@@ -67,11 +68,15 @@ class Schedule {
     tile.row_tile *= kRowTiles;
     tile.segment = segment(tile.index);
     const FfnBlocks& of = blocks(tile.segment);
-    tile.blocks = tile.stage == Stage::gemm1 ? of.columns1 : of.columns2;
+    const bool first = tile.stage == Stage::gemm1;
+    tile.row_tiles = min(kRowTiles, (first ? of.tiles1 : ffn_.tiles2) - tile.row_tile);
+    tile.blocks = first ? of.columns1 : of.columns2;
     return tile;
   }
 
  private:
+  __device__ static int tiles_of(int row_tiles) { return (row_tiles + kRowTiles - 1) / kRowTiles; }
+
   // A run of segments has the same weights: they take each row tile one after the other, so that it
   // comes from memory once, however large the expert.
   __device__ static void place(Tile& tile, int t, int run, int parts, int tiles) {
