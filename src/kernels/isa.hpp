@@ -68,8 +68,9 @@ struct ArithmeticLoop {
 };
 
 struct Isa {
-  const char* name;     // the value of SLUICE_ISA
-  PanelKernel f32_f32;  // x f32, weights f32; and so on
+  const char* name;               // the value of SLUICE_ISA
+  PanelKernel f32_f32;            // x f32, weights f32; and so on
+  PanelKernel f32_f32_in_double;  // the same, its sums in double
   PanelKernel f32_bf16;
   PanelKernel f32_f16;
   PanelKernel bf16_bf16;

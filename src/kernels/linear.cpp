@@ -23,7 +23,7 @@ PanelKernel kernel_for(const Isa& isa, PackedFormat weights, RowFormat x) {
   }
   switch (weights) {
     case PackedFormat::f32:
-      return isa.f32_f32;
+      return isa.f32_f32_in_double;
     case PackedFormat::bf16:
       return isa.f32_bf16;
     case PackedFormat::f16:

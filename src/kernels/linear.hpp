@@ -1,10 +1,13 @@
-// Dense products with packed weights: out[t, r] = sum over c of x[t, c] * W[r, c], in fp32.
+// Dense products with packed weights: out[t, r] = sum over c of x[t, c] * W[r, c].
 //
-// Arithmetic. Every output element is one chain of fp32 operations whose order depends on nothing
-// but the instruction set and cols: the same bits for any number of workers and whatever other
-// tokens are in the call (batch invariant), on every instruction set, AMX included.
-//   fp32 x: fma in ascending c (generic: product rounded, then added). bf16 and f16 weights are
-//     widened exactly. Error <= gamma(cols + 1) * sum|x||w|, gamma(n) = n u / (1 - n u), u = 2^-24.
+// Arithmetic. Every output element is one chain of operations whose order depends on nothing but
+// the instruction set and cols: the same bits for any number of workers and whatever other tokens
+// are in the call (batch invariant), on every instruction set, AMX included. u = 2^-24.
+//   fp32 x, F32 weights: in double, where a product is exact, in ascending c; rounded once. Error
+//     <= u |result| + cols 2^-52 sum|x||w|. Layers may magnify rounding a hundredfold, and most of
+//     it came from these sums.
+//   fp32 x, bf16 and f16 weights: widened exactly; fma in ascending c (generic: product rounded,
+//     then added). Error <= gamma(cols + 1) * sum|x||w|, gamma(n) = n u / (1 - n u).
 //   bf16 x, avx512_bf16: vdpbf16ps, two fused steps per pair of columns in ascending order;
 //     subnormal operands and results count as zero.
 //   bf16 x, amx_bf16: per block of 32 columns, the even and the odd columns are summed apart by

@@ -61,14 +61,18 @@ void expect_product(const Matrix& x, const Matrix& w, const std::vector<float>& 
         sum += x.at(t, c) * w.at(r, c);
         magnitude += std::abs(x.at(t, c) * w.at(r, c));
       }
-      const double bound = gamma(x.cols + 2) * magnitude;
+      // fp32 times F32 is summed in double, and rounded once.
+      const bool once = x.dtype == DType::f32 && w.dtype == DType::f32;
+      const double bound =
+          once ? 0x1p-24 * std::abs(sum) + static_cast<double>(x.cols) * 0x1p-52 * magnitude
+               : gamma(x.cols + 2) * magnitude;
       ASSERT_FALSE(!(std::abs(got - sum) <= bound))
           << what << ": out[" << t << ", " << r << "] is " << got << ", should be " << sum << " +- "
           << bound;
-      worst = std::max(worst, std::abs(got - sum) / bound);
+      if (bound > 0) worst = std::max(worst, std::abs(got - sum) / bound);
     }
   }
-  EXPECT_LT(worst, 1.0);
+  EXPECT_LE(worst, 1.0);
 }
 
 TEST(Linear, EveryInstructionSetStaysWithinTheBoundOfEachElement) {

@@ -32,6 +32,7 @@ struct Avx2 {
   using Scalar = __m256;
   // 6 tokens x 2 registers of sums, 2 of weights, 1 broadcast, 1 mask: all 16.
   static constexpr int kTokens = 6;
+  static constexpr int kPanels = 1;
 
   static Panel zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
   static Scalar broadcast(float x) { return _mm256_set1_ps(x); }
@@ -61,6 +62,35 @@ struct Avx2 {
   }
 };
 
+struct Avx2Double {
+  struct Panel {
+    __m256d quarter[4];
+  };
+  using Weights = Panel;
+  using Scalar = __m256d;
+  // 2 tokens x 4 registers of sums, 4 of weights, 1 broadcast: a third token would spill.
+  static constexpr int kTokens = 2;
+  static constexpr int kPanels = 1;
+
+  static Panel zero() { return {}; }
+  static Scalar broadcast(float x) { return _mm256_set1_pd(x); }
+  static Panel fma(Panel sum, Scalar x, Weights w) {
+    for (int i = 0; i < 4; ++i) {
+      sum.quarter[i] = _mm256_fmadd_pd(x, w.quarter[i], sum.quarter[i]);
+    }
+    return sum;
+  }
+  static void store(float* to, Panel panel) {
+    for (int i = 0; i < 4; ++i) _mm_storeu_ps(to + 4 * i, _mm256_cvtpd_ps(panel.quarter[i]));
+  }
+  static Weights f32(const char* w) {
+    const auto* from = reinterpret_cast<const float*>(w);
+    Panel panel;
+    for (int i = 0; i < 4; ++i) panel.quarter[i] = _mm256_cvtps_pd(_mm_loadu_ps(from + 4 * i));
+    return panel;
+  }
+};
+
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/panel_fma.inl"
 
@@ -68,6 +98,7 @@ struct Avx2 {
 
 extern const Isa kAvx2Isa{"avx2",
                           fma_panels<Avx2, XFloat, WFloat>,
+                          fma_panels<Avx2Double, XFloat, WFloat>,
                           fma_panels<Avx2, XFloat, WBf16>,
                           fma_panels<Avx2, XFloat, WHalf>,
                           fma_panels<Avx2, XBf16, WBf16>,

@@ -23,6 +23,7 @@ struct Avx512 {
   using Scalar = __m512;
   // 12 tokens x 2 panels of sums and 4 registers of weights leave 4 of the 32 for broadcasts.
   static constexpr int kTokens = 12;
+  static constexpr int kPanels = 2;
 
   static Panel zero() { return _mm512_setzero_ps(); }
   static Scalar broadcast(float x) { return _mm512_set1_ps(x); }
@@ -41,6 +42,32 @@ struct Avx512 {
   }
 };
 
+struct Avx512Double {
+  struct Panel {
+    __m512d low, high;
+  };
+  using Weights = Panel;
+  using Scalar = __m512d;
+  // 6 tokens x 2 panels of 2 sums and 4 registers of weights leave 4 of the 32 for broadcasts.
+  static constexpr int kTokens = 6;
+  static constexpr int kPanels = 2;
+
+  static Panel zero() { return {_mm512_setzero_pd(), _mm512_setzero_pd()}; }
+  // Of eight equal floats, not of a scalar: one instruction with the load.
+  static Scalar broadcast(float x) { return _mm512_cvtps_pd(_mm256_set1_ps(x)); }
+  static Panel fma(Panel sum, Scalar x, Weights w) {
+    return {_mm512_fmadd_pd(x, w.low, sum.low), _mm512_fmadd_pd(x, w.high, sum.high)};
+  }
+  static void store(float* to, Panel panel) {
+    _mm256_storeu_ps(to, _mm512_cvtpd_ps(panel.low));
+    _mm256_storeu_ps(to + 8, _mm512_cvtpd_ps(panel.high));
+  }
+  static Weights f32(const char* w) {
+    const auto* from = reinterpret_cast<const float*>(w);
+    return {_mm512_cvtps_pd(_mm256_loadu_ps(from)), _mm512_cvtps_pd(_mm256_loadu_ps(from + 8))};
+  }
+};
+
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/panel_fma.inl"
 
@@ -48,6 +75,7 @@ struct Avx512 {
 
 extern const Isa kAvx512Isa{"avx512",
                             fma_panels<Avx512, XFloat, WFloat>,
+                            fma_panels<Avx512Double, XFloat, WFloat>,
                             fma_panels<Avx512, XFloat, WBf16>,
                             fma_panels<Avx512, XFloat, WHalf>,
                             fma_panels<Avx512, XBf16, WBf16>,

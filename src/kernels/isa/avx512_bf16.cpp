@@ -13,6 +13,7 @@ struct Avx512Bf16 {
   using Scalar = __m512i;
   // 12 tokens x 2 panels of sums, 2 of weights; the broadcast is part of the instruction.
   static constexpr int kTokens = 12;
+  static constexpr int kPanels = 2;
 
   static Panel zero() { return _mm512_setzero_ps(); }
   static Scalar broadcast(int pair) { return _mm512_set1_epi32(pair); }

@@ -22,6 +22,7 @@ struct Lanes {
   using Weights = Panel;
   using Scalar = float;
   static constexpr int kTokens = 1;
+  static constexpr int kPanels = 1;
 
   static Panel zero() { return {}; }
   static Scalar broadcast(float x) { return x; }
@@ -54,6 +55,27 @@ struct Lanes {
   static Panel odd(const char* w) { return pairs(w, 0); }
 };
 
+struct DoubleLanes {
+  struct Panel {
+    double lane[16];
+  };
+  using Weights = Lanes::Panel;
+  using Scalar = double;
+  static constexpr int kTokens = 1;
+  static constexpr int kPanels = 1;
+
+  static Panel zero() { return {}; }
+  static Scalar broadcast(float x) { return x; }
+  static Panel fma(Panel sum, Scalar x, Weights w) {
+    for (int i = 0; i < 16; ++i) sum.lane[i] += x * w.lane[i];
+    return sum;
+  }
+  static void store(float* to, Panel panel) {
+    for (int i = 0; i < 16; ++i) to[i] = static_cast<float>(panel.lane[i]);
+  }
+  static Weights f32(const char* w) { return Lanes::f32(w); }
+};
+
 #include "kernels/isa/elementwise.inl"
 #include "kernels/isa/panel_fma.inl"
 
@@ -61,6 +83,7 @@ struct Lanes {
 
 extern const Isa kGenericIsa{"generic",
                              fma_panels<Lanes, XFloat, WFloat>,
+                             fma_panels<DoubleLanes, XFloat, WFloat>,
                              fma_panels<Lanes, XFloat, WBf16>,
                              fma_panels<Lanes, XFloat, WHalf>,
                              fma_panels<Lanes, XBf16, WBf16>,

@@ -3,8 +3,8 @@
 //
 // V gives: Panel (16 fp32 sums in one or more registers), Weights (what one step eats of a panel),
 // Scalar (a broadcast value), zero(), fma(sum, scalar, weights), store(); broadcast(x); whichever
-// of f32(w), f16(w), even(w), odd(w) (of each bf16 pair) and pair(w) its formats use; and kTokens:
-// the tallest tile whose sums stay in registers beside the weights.
+// of f32(w), f16(w), even(w), odd(w) (of each bf16 pair) and pair(w) its formats use; kTokens
+// and kPanels: the tallest and widest tile whose sums stay in registers beside the weights.
 
 #if defined(__clang__)
 #define SLUICE_UNROLL _Pragma("clang loop unroll(full)")
@@ -173,7 +173,7 @@ void fma_panels(const PanelJob& job) {
   if (job.tokens <= kFew) {
     for (; panel + 4 <= job.panels; panel += 4) fma_strip<V, X, W, 4, kFew>(job, panel);
   }
-  if constexpr (V::kTokens >= 8) {
+  if constexpr (V::kPanels == 2) {
     for (; panel + 2 <= job.panels; panel += 2) fma_strip<V, X, W, 2, V::kTokens>(job, panel);
   }
   for (; panel < job.panels; ++panel) fma_strip<V, X, W, 1, V::kTokens>(job, panel);
