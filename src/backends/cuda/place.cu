@@ -15,7 +15,13 @@ constexpr int kCountsPerLoad = 16;  // one byte each
 // would take as long as the first.
 constexpr int kStagers = 128;
 
-// Sixteen experts' counts, which are bytes, added to sums in pairs of 16 bits.
+// Of sixteen experts, in pairs of 16 bits: rows in all blocks of tokens, and in those before one.
+struct Counts {
+  std::uint32_t all[8];
+  std::uint32_t before[8];
+};
+
+// `counts` are bytes.
 __device__ void add_counts(std::uint32_t (&sums)[8], const uint4& counts) {
   const std::uint32_t words[4] = {counts.x, counts.y, counts.z, counts.w};
 #pragma unroll
@@ -36,23 +42,22 @@ __device__ void sum_counts(const Plan& plan, int block, std::uint32_t* all, std:
   const int loads = plan.count_row / kCountsPerLoad;  // per block of tokens: a power of two
   const int own = threadIdx.x % loads;
   const int step = blockDim.x / loads;
-  std::uint32_t own_all[8] = {};
-  std::uint32_t own_before[8] = {};
+  Counts sums{};
 #pragma unroll 4
   for (int b = threadIdx.x / loads; b < plan.blocks; b += step) {
     const uint4 counts = reinterpret_cast<const uint4*>(plan.block_counts)[b * loads + own];
-    add_counts(own_all, counts);
-    if (b < block) add_counts(own_before, counts);
+    add_counts(sums.all, counts);
+    if (b < block) add_counts(sums.before, counts);
   }
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
     for (int lanes = loads; lanes < 32; lanes *= 2) {
-      own_all[i] += __shfl_xor_sync(kAllLanes, own_all[i], lanes);
-      own_before[i] += __shfl_xor_sync(kAllLanes, own_before[i], lanes);
+      sums.all[i] += __shfl_xor_sync(kAllLanes, sums.all[i], lanes);
+      sums.before[i] += __shfl_xor_sync(kAllLanes, sums.before[i], lanes);
     }
     if (static_cast<int>(threadIdx.x % 32) >= loads) continue;
-    atomicAdd(&all[own * 8 + i], own_all[i]);
-    atomicAdd(&before[own * 8 + i], own_before[i]);
+    atomicAdd(&all[own * 8 + i], sums.all[i]);
+    atomicAdd(&before[own * 8 + i], sums.before[i]);
   }
 }
 
