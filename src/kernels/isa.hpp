@@ -1,8 +1,8 @@
 // What an instruction set gives: a few primitives on one worker's tile of work. Formats are in
 // packed_matrix.hpp, schedules in linear.cpp and backends/cpu.
 //
-// This header is included by files compiled for one instruction set. It must stay free of functions
-// with bodies: an inline function compiled with AVX-512 could replace the generic one at link time.
+// This header is included by files compiled for one instruction set. Its functions are static: an
+// inline function compiled with AVX-512 could replace the generic one at link time.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,38 @@ namespace sluice {
 // the narrow format, for kernels that multiply in fp32.
 enum class RowFormat : std::int32_t { f32, bf16, f16, f32_bf16, f32_f16 };
 
+// How a kernel wants its x: tokens in tiles of nearly equal height, one after another, and within a
+// tile
+//
+//   [columns / group][tokens of the tile][group columns]
+//
+// so that a step reads what it needs of all tokens side by side, as one stream. Columns are padded
+// to whole groups; kernels do not look at the padding. One token is a plain row.
+struct XLayout {
+  std::int64_t tile;   // most tokens of a tile
+  std::int64_t group;  // columns of a token that lie side by side
+};
+
+inline constexpr std::int64_t kMostTileTokens = 32;  // of any kernel's layout
+
+static inline std::int64_t tile_count(const XLayout& layout, std::int64_t tokens) {
+  return (tokens + layout.tile - 1) / layout.tile;
+}
+
+// First token of tile `index` of `tiles`. Where heights differ the last tiles are one taller: a
+// kernel may then treat all as tall and let each overwrite the row too many of the one before.
+static inline std::int64_t tile_begin(std::int64_t tokens, std::int64_t tiles, std::int64_t index) {
+  const std::int64_t lower = tiles - tokens % tiles;
+  return tokens / tiles * index + (index > lower ? index - lower : 0);
+}
+
+static inline std::int64_t padded_columns(const XLayout& layout, std::int64_t cols) {
+  return (cols + layout.group - 1) / layout.group * layout.group;
+}
+
 // c[t, r] = sum over k of x[t, k] * w[r, k], for all rows r of consecutive panels.
 struct PanelJob {
-  const void* x;          // [tokens, cols] f32 or bf16, by the kernel
-  std::int64_t x_stride;  // bytes between tokens
+  const void* x;          // [tokens, cols] in the kernel's layout
   const void* w;          // first panel
   std::int64_t w_stride;  // bytes between panels
   float* c;               // [tokens, panels * 16]
@@ -24,9 +52,27 @@ struct PanelJob {
   std::int64_t tokens;
   std::int64_t panels;
   std::int64_t cols;
+  // The panels that this worker multiplies next, or null: their heads are fetched towards the end.
+  const void* next_w;
+  std::int64_t next_stride;
 };
 
-using PanelKernel = void (*)(const PanelJob&);
+struct PanelKernel {
+  void (*run)(const PanelJob&);
+  XLayout layout;
+};
+
+// Rows into one tile of a kernel's layout, rounded to `to_format`.
+struct PackJob {
+  const void* const* rows;  // [tokens] of from_format, possibly unaligned
+  const float* scales;      // [tokens], each element times its row's, in fp32; or null
+  void* to;
+  std::int64_t tokens;
+  std::int64_t cols;
+  std::int64_t group;
+  RowFormat from_format;
+  RowFormat to_format;
+};
 
 enum class ActivationCode : std::int32_t { swiglu, geglu, geglu_tanh, relu2, silu, gelu, identity };
 
@@ -34,11 +80,16 @@ enum class ActivationCode : std::int32_t { swiglu, geglu, geglu_tanh, relu2, sil
 struct ActivationJob {
   const float* c;     // gated: panels of 16 gates and 16 ups in turn; else plain. Whole panels
   const float* bias;  // laid out as c, or null
-  void* out;          // [count] in out_format
+  void* out;          // a row in out_format
   std::int64_t count;
   ActivationCode activation;
   RowFormat out_format;
   float alpha, beta, limit;  // swiglu; 1, 0, +inf: plain SiLU times up
+  std::int64_t first = 0;    // column of `out` that c begins with, a multiple of 16
+  // Where `out` is a token of a tile in a kernel's layout: columns side by side, and bytes from
+  // these to the next. 0: a plain row.
+  std::int64_t group = 0;
+  std::int64_t group_stride = 0;
 };
 
 // One row, each element times `scale` in fp32, then rounded.
@@ -73,10 +124,10 @@ struct Isa {
   PanelKernel f32_f32_in_double;  // the same, its sums in double
   PanelKernel f32_bf16;
   PanelKernel f32_f16;
+  // Multiplies pairs of bf16 at more than fp32's rate; run is null where the instruction set has no
+  // such thing: widen x and take f32_bf16.
   PanelKernel bf16_bf16;
-  // bf16_bf16 multiplies pairs of bf16 at more than fp32's rate. Otherwise it widens x on the way,
-  // and callers who reuse x do better to widen it once and call f32_bf16.
-  bool native_bf16;
+  void (*pack)(const PackJob&);
   void (*activate)(const ActivationJob&);
   void (*convert)(const ConvertJob&);
   void (*accumulate)(const AccumulateJob&);

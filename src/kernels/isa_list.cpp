@@ -24,7 +24,6 @@ Isa with_bf16_panels(const char* name, const Bf16Panels& bf16) {
   isa.name = name;
   isa.bf16_bf16 = bf16.panels;
   isa.bf16_loop = bf16.loop;
-  isa.native_bf16 = true;
   return isa;
 }
 #endif

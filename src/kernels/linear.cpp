@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <atomic>
 
+#include "base/aligned_buffer.hpp"
 #include "base/fail.hpp"
 #include "kernels/isa_list.hpp"
+#include "kernels/packed_rows.hpp"
 
 namespace sluice {
 namespace {
@@ -16,34 +18,26 @@ constexpr std::int64_t kItemTokens = 96;
 // Below this many products, waking another thread costs more than it saves (about 2 us).
 constexpr std::int64_t kSerialProducts = 1 << 16;
 
-PanelKernel kernel_for(const Isa& isa, PackedFormat weights, RowFormat x) {
-  if (x == RowFormat::bf16) {
-    if (weights == PackedFormat::bf16) return isa.bf16_bf16;
-    fail(ErrorKind::unsupported, "bf16 activations need bf16 weights; give fp32 activations");
-  }
-  switch (weights) {
-    case PackedFormat::f32:
-      return isa.f32_f32_in_double;
-    case PackedFormat::bf16:
-      return isa.f32_bf16;
-    case PackedFormat::f16:
-      return isa.f32_f16;
-  }
-  fail(ErrorKind::internal, "packed format {}", static_cast<int>(weights));
-}
-
+// A product whose x is in the kernel's layout, item of tokens by item.
 struct Product {
-  PanelKernel kernel;
+  const PanelKernel* kernel;
   PackedView w;
   const std::byte* x;
   std::int64_t tokens;
-  std::int64_t x_stride;  // bytes
+  std::int64_t token_bytes;
 
   PanelJob job(std::int64_t token, std::int64_t tokens_now, std::int64_t panel,
                std::int64_t panels_now, float* c, std::int64_t c_stride) const {
-    return {x + token * x_stride, x_stride,   w.data + panel * w.panel_stride(),
-            w.panel_stride(),     c,          c_stride,
-            tokens_now,           panels_now, w.cols};
+    return {x + token * token_bytes,
+            w.data + panel * w.panel_stride(),
+            w.panel_stride(),
+            c,
+            c_stride,
+            tokens_now,
+            panels_now,
+            w.cols,
+            nullptr,
+            0};
   }
 };
 
@@ -95,11 +89,11 @@ void run_linear(const Product& product, float* out, std::int64_t out_stride, Exe
         const std::int64_t direct = std::min(panels, whole - panel);
         float* to = out + token * out_stride + panel * kPanelRows;
         if (direct > 0) {
-          product.kernel(product.job(token, tokens, panel, direct, to, out_stride));
+          product.kernel->run(product.job(token, tokens, panel, direct, to, out_stride));
         }
         if (direct == panels) return;
         alignas(64) float last[kItemTokens * kPanelRows];
-        product.kernel(product.job(token, tokens, panel + direct, 1, last, kPanelRows));
+        product.kernel->run(product.job(token, tokens, panel + direct, 1, last, kPanelRows));
         for (std::int64_t t = 0; t < tokens; ++t) {
           std::copy_n(last + t * kPanelRows, rest, to + t * out_stride + direct * kPanelRows);
         }
@@ -128,7 +122,7 @@ void run_gated(const Product& product, const Isa& isa, ActivationCode activation
       [&](std::int64_t token, std::int64_t tokens, std::int64_t panel, std::int64_t panels) {
         alignas(64) float c[kItemTokens * kItemPanels * kPanelRows];
         const std::int64_t c_stride = panels * kPanelRows;
-        product.kernel(product.job(token, tokens, panel, panels, c, c_stride));
+        product.kernel->run(product.job(token, tokens, panel, panels, c, c_stride));
         const std::int64_t first = panel / 2 * kPanelRows;
         const std::int64_t count = std::min(c_stride / 2, width - first);
         for (std::int64_t t = 0; t < tokens; ++t) {
@@ -138,35 +132,77 @@ void run_gated(const Product& product, const Isa& isa, ActivationCode activation
       });
 }
 
+// Of the thread that calls; the executor's workers fill it and read it. Grows to the largest x.
+AlignedBuffer& packed_x(std::int64_t bytes) {
+  thread_local AlignedBuffer buffer;
+  if (static_cast<std::int64_t>(buffer.size()) < bytes) {
+    buffer = AlignedBuffer();
+    buffer = AlignedBuffer(static_cast<std::size_t>(bytes));
+  }
+  return buffer;
+}
+
+Product make_product(const PackedMatrix& w, const SourceRows& x, const Isa& isa,
+                     Executor& executor) {
+  const RowKernel chosen = row_kernel(isa, w.format(), x.format);
+  const std::int64_t token_bytes = chosen.token_bytes(w.cols());
+  Product product{chosen.kernel, w.view(), x.data, x.count, token_bytes};
+  // One token is laid out as its row is.
+  if (x.count == 0 || (x.count == 1 && x.format == chosen.format)) return product;
+  std::byte* packed = packed_x(x.count * token_bytes).data();
+  product.x = packed;
+  const std::int64_t items = ceil_div(x.count, kItemTokens);
+  std::atomic<std::int64_t> next{0};
+  auto work = [&](int) {
+    for (;;) {
+      const std::int64_t item = next.fetch_add(1, std::memory_order_relaxed);
+      if (item >= items) return;
+      const std::int64_t token = item * kItemTokens;
+      pack_x(
+          isa, chosen,
+          {x.data + token * x.stride, std::min(kItemTokens, x.count - token), x.stride, x.format},
+          w.cols(), packed + token * token_bytes);
+    }
+  };
+  if (items == 1) {
+    work(0);
+  } else {
+    executor.run(work);
+  }
+  return product;
+}
+
 template <typename T>
-Product make_product(const PackedMatrix& w, RowsView<const T> x, const Isa& isa) {
-  const RowFormat format = sizeof(T) == 4 ? RowFormat::f32 : RowFormat::bf16;
-  check_view("x", x.rows, x.stride, w.cols());
-  return {kernel_for(isa, w.format(), format), w.view(), reinterpret_cast<const std::byte*>(x.data),
-          x.rows, x.stride * static_cast<std::int64_t>(sizeof(T))};
+SourceRows rows_of(RowsView<const T> x, std::int64_t cols) {
+  check_view("x", x.rows, x.stride, cols);
+  return {reinterpret_cast<const std::byte*>(x.data), x.rows,
+          x.stride * static_cast<std::int64_t>(sizeof(T)),
+          sizeof(T) == 4 ? RowFormat::f32 : RowFormat::bf16};
 }
 
 }  // namespace
 
 void linear(const PackedMatrix& w, RowsView<const float> x, RowsView<float> out, Executor& executor,
             const Isa* isa) {
-  const Product product = make_product(w, x, isa != nullptr ? *isa : default_isa());
   check_view("out", x.rows, out.stride, w.rows());
+  const Product product =
+      make_product(w, rows_of(x, w.cols()), isa != nullptr ? *isa : default_isa(), executor);
   run_linear(product, out.data, out.stride, executor);
 }
 
 void linear(const PackedMatrix& w, RowsView<const std::uint16_t> x, RowsView<float> out,
             Executor& executor, const Isa* isa) {
-  const Product product = make_product(w, x, isa != nullptr ? *isa : default_isa());
   check_view("out", x.rows, out.stride, w.rows());
+  const Product product =
+      make_product(w, rows_of(x, w.cols()), isa != nullptr ? *isa : default_isa(), executor);
   run_linear(product, out.data, out.stride, executor);
 }
 
 void gated_linear(const PackedMatrix& gate_up, Activation activation, RowsView<const float> x,
                   RowsView<float> out, Executor& executor, const Isa* isa) {
   const Isa& used = isa != nullptr ? *isa : default_isa();
-  const Product product = make_product(gate_up, x, used);
   check_view("out", x.rows, out.stride, gate_up.gate_rows());
+  const Product product = make_product(gate_up, rows_of(x, gate_up.cols()), used, executor);
   run_gated(product, used, gated_code(activation), gate_up.gate_rows(), RowFormat::f32, out.data,
             out.stride, executor);
 }
@@ -175,8 +211,8 @@ void gated_linear(const PackedMatrix& gate_up, Activation activation,
                   RowsView<const std::uint16_t> x, RowsView<std::uint16_t> out, Executor& executor,
                   const Isa* isa) {
   const Isa& used = isa != nullptr ? *isa : default_isa();
-  const Product product = make_product(gate_up, x, used);
   check_view("out", x.rows, out.stride, gate_up.gate_rows());
+  const Product product = make_product(gate_up, rows_of(x, gate_up.cols()), used, executor);
   run_gated(product, used, gated_code(activation), gate_up.gate_rows(), RowFormat::bf16, out.data,
             out.stride, executor);
 }

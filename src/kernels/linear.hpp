@@ -34,7 +34,8 @@ struct RowsView {
   std::int64_t stride = 0;
 };
 
-// x [tokens, w.cols()], out [tokens, w.rows()]; tokens = x.rows may be 0. Nothing is allocated.
+// x [tokens, w.cols()], out [tokens, w.rows()]; tokens = x.rows may be 0. Nothing is allocated but
+// the calling thread's copy of x in the kernel's layout, which grows to the largest x.
 // `isa` null: the process's choice (default_isa()). Small products stay on the calling thread.
 void linear(const PackedMatrix& w, RowsView<const float> x, RowsView<float> out, Executor& executor,
             const Isa* isa = nullptr);

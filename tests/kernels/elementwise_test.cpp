@@ -167,6 +167,113 @@ TEST(Convert, RoundsAsTheScalarDefinition) {
   }
 }
 
+// Where token t's column c lies in a tile, by the definition in isa.hpp.
+std::size_t place(std::int64_t tokens, std::int64_t group, std::int64_t t, std::int64_t c) {
+  return static_cast<std::size_t>((c / group * tokens + t) * group + c % group);
+}
+
+TEST(Pack, InterleavesTheRowsOfATileAndKeepsToIt) {
+  for (const Isa* isa : present_isas()) {
+    for (std::int64_t cols : {1, 15, 16, 31, 70, 133}) {
+      for (std::int64_t tokens : {1, 2, 5, 16}) {
+        std::vector<std::vector<float>> rows;
+        std::vector<const void*> sources;
+        std::vector<float> scales;
+        for (std::int64_t t = 0; t < tokens; ++t) {
+          rows.emplace_back(static_cast<std::size_t>(cols));
+          for (std::size_t c = 0; c < rows.back().size(); ++c) {
+            rows.back()[c] = 0.37f * static_cast<float>(c) - 5.1f * static_cast<float>(t) + 1.003f;
+          }
+          scales.push_back(0.5f + static_cast<float>(t));
+        }
+        for (const auto& row : rows) sources.push_back(row.data());
+        for (std::int64_t group : {1, 2, 32}) {
+          const bool bf16 = group > 1;
+          const auto padded = static_cast<std::size_t>((cols + group - 1) / group * group * tokens);
+          std::vector<std::uint16_t> narrow(padded + 8, 0xbeef);
+          std::vector<float> wide(padded + 8, -77.0f);
+          void* to = bf16 ? static_cast<void*>(narrow.data()) : wide.data();
+          isa->pack({sources.data(), scales.data(), to, tokens, cols, group, RowFormat::f32,
+                     bf16 ? RowFormat::bf16 : RowFormat::f32});
+          for (std::int64_t t = 0; t < tokens; ++t) {
+            for (std::int64_t c = 0; c < cols; ++c) {
+              const float want = rows[static_cast<std::size_t>(t)][static_cast<std::size_t>(c)] *
+                                 scales[static_cast<std::size_t>(t)];
+              const std::size_t at = place(tokens, group, t, c);
+              const float got = bf16 ? bf16_to_float(narrow[at]) : wide[at];
+              ASSERT_EQ(got, bf16 ? round_to_bf16(want) : want)
+                  << isa->name << " group " << group << " token " << t << " column " << c;
+            }
+          }
+          for (std::size_t i = padded; i < padded + 8; ++i) {
+            ASSERT_TRUE(bf16 ? narrow[i] == 0xbeef : wide[i] == -77.0f) << isa->name;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Pack, TilesCoverAllTokensAndTheTallestIsLast) {
+  for (std::int64_t tallest : {1, 6, 16, 28}) {
+    const XLayout layout{tallest, 1};
+    for (std::int64_t tokens = 1; tokens < 200; ++tokens) {
+      const std::int64_t tiles = tile_count(layout, tokens);
+      EXPECT_EQ(tile_begin(tokens, tiles, 0), 0);
+      EXPECT_EQ(tile_begin(tokens, tiles, tiles), tokens);
+      const std::int64_t last = tokens - tile_begin(tokens, tiles, tiles - 1);
+      EXPECT_LE(last, tallest);
+      for (std::int64_t i = 0; i < tiles; ++i) {
+        const std::int64_t height = tile_begin(tokens, tiles, i + 1) - tile_begin(tokens, tiles, i);
+        EXPECT_TRUE(height == last || height == last - 1) << tokens << " in " << tiles;
+        EXPECT_GT(height, 0);
+      }
+    }
+  }
+}
+
+// Columns 16 to 55 of three tokens, as an item in the middle of a row writes them.
+TEST(Activation, WritesIntoAKernelsLayout) {
+  constexpr std::int64_t kTokens = 3, kFirst = 16, kCount = 40;
+  for (const Isa* isa : present_isas()) {
+    for (std::int64_t group : {1, 2, 32}) {
+      const RowFormat format = group > 1 ? RowFormat::bf16 : RowFormat::f32;
+      const std::int64_t bytes = group > 1 ? 2 : 4;
+      std::vector<std::byte> out(static_cast<std::size_t>(64 * kTokens * bytes));
+      for (std::int64_t t = 0; t < kTokens; ++t) {
+        std::vector<float> c(48);
+        for (std::size_t i = 0; i < c.size(); ++i) {
+          c[i] = static_cast<float>(i) + 100.0f * static_cast<float>(t);
+        }
+        ActivationJob job{c.data(),
+                          nullptr,
+                          out.data() + t * group * bytes,
+                          kCount,
+                          ActivationCode::identity,
+                          format,
+                          1.0f,
+                          0.0f,
+                          kInf};
+        job.first = kFirst;
+        job.group = group;
+        job.group_stride = kTokens * group * bytes;
+        isa->activate(job);
+      }
+      for (std::int64_t t = 0; t < kTokens; ++t) {
+        for (std::int64_t i = 0; i < kCount; ++i) {
+          const std::size_t at = place(kTokens, group, t, kFirst + i);
+          const float want = static_cast<float>(i) + 100.0f * static_cast<float>(t);
+          const float got =
+              group > 1 ? bf16_to_float(reinterpret_cast<const std::uint16_t*>(out.data())[at])
+                        : reinterpret_cast<const float*>(out.data())[at];
+          ASSERT_EQ(got, group > 1 ? round_to_bf16(want) : want)
+              << isa->name << " group " << group << " token " << t << " column " << i;
+        }
+      }
+    }
+  }
+}
+
 TEST(Accumulate, WeighsTheRowAndItsBias) {
   for (const Isa* isa : present_isas()) {
     std::vector<float> sum(21), row(21), bias(21);

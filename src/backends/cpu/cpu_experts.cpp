@@ -26,6 +26,13 @@ std::int64_t row_stride(std::int64_t bytes) {
   return (lines | 1) * 64;
 }
 
+// Rows in a kernel's layout leave no gaps: a tile's columns are interleaved.
+RowBuffer take_packed(Workspace& workspace, std::int64_t rows, std::int64_t cols,
+                      const CpuKernel& kernel) {
+  const std::int64_t stride = padded_columns(kernel.panels.layout, cols) * kernel.stage_bytes;
+  return {workspace.take<std::byte>(rows * stride), stride};
+}
+
 RowBuffer take_rows(Workspace& workspace, std::int64_t rows, std::int64_t row_bytes) {
   const std::int64_t stride = row_stride(row_bytes);
   return {workspace.take<std::byte>(rows * stride), stride};
@@ -92,10 +99,9 @@ PassBuffers CpuExperts::take_buffers(std::int64_t tokens, Workspace& workspace) 
   const std::int64_t hidden = spec_.experts.hidden_size;
   constexpr std::int64_t kFloat = sizeof(float);
   PassBuffers buffers;
-  buffers.x = take_rows(workspace, rows, hidden * kernel_.stage_bytes);
-  buffers.act = take_rows(workspace, slots, local_width(spec_) * kernel_.stage_bytes);
-  buffers.shared_act =
-      take_rows(workspace, rows - slots, local_shared_width(spec_) * kernel_.stage_bytes);
+  buffers.x = take_packed(workspace, rows, hidden, kernel_);
+  buffers.act = take_packed(workspace, slots, local_width(spec_), kernel_);
+  buffers.shared_act = take_packed(workspace, rows - slots, local_shared_width(spec_), kernel_);
   buffers.y = take_rows(workspace, rows, panel_count(hidden) * kPanelRows * kFloat);
   buffers.work = workspace.take<BlockWork>(blocks);
   buffers.progress = workspace.take<BlockProgress>(blocks);

@@ -22,7 +22,7 @@ RowFormat rounded_fp32(ActivationFormat format) {
   fail(ErrorKind::internal, "activation_format {} has no kernel", choice_name(format));
 }
 
-PanelKernel fp32_kernel(const Isa& isa, WeightFormat format) {
+const PanelKernel& fp32_kernel(const Isa& isa, WeightFormat format) {
   switch (format) {
     case WeightFormat::bf16:
       return isa.f32_bf16;
@@ -38,7 +38,7 @@ PanelKernel fp32_kernel(const Isa& isa, WeightFormat format) {
 }  // namespace
 
 CpuKernel choose_kernel(const Isa& isa, const ExpertSpec& experts) {
-  if (isa.native_bf16 && experts.weight_format == WeightFormat::bf16 &&
+  if (isa.bf16_bf16.run != nullptr && experts.weight_format == WeightFormat::bf16 &&
       experts.activation_format == ActivationFormat::bf16) {
     return {&isa, isa.bf16_bf16, RowFormat::bf16, 2};
   }

@@ -11,7 +11,7 @@ namespace sluice {
 
 struct CpuKernel {
   const Isa* isa;
-  PanelKernel panels;
+  PanelKernel panels;        // and the layout of both products' inputs
   RowFormat stage;           // of both products' inputs: activation_format, as this kernel reads it
   std::int64_t stage_bytes;  // of one element
 };

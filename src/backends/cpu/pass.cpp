@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <new>
 
 #include "base/element.hpp"
@@ -100,29 +99,55 @@ std::int64_t Pass::products() const {
   return total;
 }
 
+// A worker claims an item ahead, so that it can fetch the weights of the next one while it finishes
+// this one. Waiting stays safe: of the items that are not finished, the first is being run, or its
+// holder runs an earlier one.
 void Pass::work(int worker) const {
-  const auto segments = schedule.segments;
-  std::size_t at = 0;
+  std::atomic<std::int64_t>& next_item = buffers.pass[0].next_item;
+  std::size_t segment = 0;
+  std::int64_t claimed = next_item.fetch_add(1, std::memory_order_relaxed);
+  if (claimed >= schedule.items) return;
+  Item item = item_at(claimed, segment);
   for (;;) {
-    const std::int64_t item = buffers.pass[0].next_item.fetch_add(1, std::memory_order_relaxed);
-    if (item >= schedule.items) return;
-    while (item >= segments[at].first + segments[at].items()) ++at;
-    run(segments[at], item - segments[at].first, worker);
+    claimed = next_item.fetch_add(1, std::memory_order_relaxed);
+    if (claimed >= schedule.items) return run(item, {}, worker);
+    const Item next = item_at(claimed, segment);
+    run(item, weights_of(next), worker);
+    item = next;
   }
 }
 
-void Pass::run(const Segment& segment, std::int64_t item, int worker) const {
-  const std::int64_t row_tile = item % segment.row_tiles;
-  const std::int64_t panel_tile = item / segment.row_tiles;
-  switch (segment.stage) {
+Pass::Item Pass::item_at(std::int64_t index, std::size_t& segment) const {
+  while (index >= schedule.segments[segment].first + schedule.segments[segment].items()) ++segment;
+  const Segment& found = schedule.segments[segment];
+  const std::int64_t within = index - found.first;
+  return {&found, within % found.row_tiles, within / found.row_tiles};
+}
+
+const ExpertBlock& Pass::block_of(const Item& item) const {
+  const BlockWork& work = buffers.work[static_cast<std::size_t>(item.segment->work)];
+  return bank.blocks()[static_cast<std::size_t>(work.block)];
+}
+
+Pass::Weights Pass::weights_of(const Item& item) const {
+  const Stage stage = item.segment->stage;
+  if (stage != Stage::gate_up && stage != Stage::down) return {};
+  const BlockWork& work = buffers.work[static_cast<std::size_t>(item.segment->work)];
+  const PackedView& w = stage == Stage::gate_up ? block_of(item).gate_up : block_of(item).down;
+  const Tiling& tiling = stage == Stage::gate_up ? work.gate_up : work.down;
+  return {w.data + item.panel_tile * tiling.tile_panels * w.panel_stride(), w.panel_stride()};
+}
+
+void Pass::run(const Item& item, const Weights& next, int worker) const {
+  switch (item.segment->stage) {
     case Stage::gather:
-      return gather(segment, row_tile);
+      return gather(item);
     case Stage::gate_up:
-      return gate_up(segment, row_tile, panel_tile, worker);
+      return gate_up(item, next, worker);
     case Stage::down:
-      return down(segment, row_tile, panel_tile);
+      return down(item, next);
     case Stage::combine:
-      return combine(row_tile);
+      return combine(item.row_tile);
   }
 }
 
@@ -132,75 +157,102 @@ Pass::Rows Pass::rows_of_tile(const Segment& segment, std::int64_t tile) const {
   return {begin, part_begin(rows, segment.row_tiles, tile + 1) - begin};
 }
 
-void Pass::gather(const Segment& segment, std::int64_t tile) const {
-  const auto index = static_cast<std::size_t>(segment.work);
+// Its part of the tiles that the kernel cuts the row tile into.
+void Pass::gather(const Item& item) const {
+  const auto index = static_cast<std::size_t>(item.segment->work);
   const BlockWork& work = buffers.work[index];
   const bool shared = is_shared(work);
   const bool weighted = spec.router.apply_router_weight_on_input && !shared;
-  const RowFormat from = row_format(hidden.dtype);
-  const Rows rows = rows_of_tile(segment, tile);
-  for (std::int64_t r = rows.first; r < rows.first + rows.count; ++r) {
-    const auto at = static_cast<std::size_t>(work.first_row + r);
-    const std::byte* source = hidden_row(shared ? r : plan.row_token[at]);
-    std::byte* x = buffers.x.row(work.first_row + r);
-    if (from == kernel.stage && !weighted) {
-      std::memcpy(x, source,
-                  static_cast<std::size_t>(spec.experts.hidden_size * kernel.stage_bytes));
-    } else {
-      kernel.isa->convert({source, x, spec.experts.hidden_size, from, kernel.stage,
-                           weighted ? plan.row_weight[at] : 1.0f});
+  const Rows rows = rows_of_tile(*item.segment, item.row_tile);
+  const std::int64_t tiles = tile_count(kernel.panels.layout, rows.count);
+  const std::int64_t last = part_begin(tiles, work.gather_parts, item.panel_tile + 1);
+  PackJob job{};
+  job.cols = spec.experts.hidden_size;
+  job.group = kernel.panels.layout.group;
+  job.from_format = row_format(hidden.dtype);
+  job.to_format = kernel.stage;
+  // Values that are bf16 already need no rounding.
+  if (job.from_format == RowFormat::bf16 && job.to_format == RowFormat::f32_bf16 && !weighted) {
+    job.to_format = RowFormat::f32;
+  }
+  for (std::int64_t tile = part_begin(tiles, work.gather_parts, item.panel_tile); tile < last;
+       ++tile) {
+    const void* sources[kMostTileTokens];
+    const std::int64_t first = rows.first + tile_begin(rows.count, tiles, tile);
+    job.tokens = rows.first + tile_begin(rows.count, tiles, tile + 1) - first;
+    for (std::int64_t r = 0; r < job.tokens; ++r) {
+      sources[r] =
+          hidden_row(shared ? first + r
+                            : plan.row_token[static_cast<std::size_t>(work.first_row + first + r)]);
     }
+    job.rows = sources;
+    job.scales =
+        weighted ? &plan.row_weight[static_cast<std::size_t>(work.first_row + first)] : nullptr;
+    job.to = buffers.x.row(work.first_row + first);
+    kernel.isa->pack(job);
   }
   buffers.progress[index].gathered.fetch_add(1, std::memory_order_release);
 }
 
-void Pass::gate_up(const Segment& segment, std::int64_t row_tile, std::int64_t panel_tile,
-                   int worker) const {
-  const auto index = static_cast<std::size_t>(segment.work);
+void Pass::gate_up(const Item& item, const Weights& next, int worker) const {
+  const auto index = static_cast<std::size_t>(item.segment->work);
   const BlockWork& work = buffers.work[index];
-  const ExpertBlock& block = bank.blocks()[static_cast<std::size_t>(work.block)];
   BlockProgress& progress = buffers.progress[index];
-  wait_for(progress.gathered, ceil_div(work.rows, kGatherRows));
+  wait_for(progress.gathered, work.gather_items);
 
-  const PackedView& w = block.gate_up;
-  const std::int64_t panel = panel_tile * work.gate_up.tile_panels;
+  const PackedView& w = block_of(item).gate_up;
+  const std::int64_t panel = item.panel_tile * work.gate_up.tile_panels;
   const std::int64_t panels = std::min(work.gate_up.tile_panels, w.panels() - panel);
-  const Rows rows = rows_of_tile(segment, row_tile);
+  const Rows rows = rows_of_tile(*item.segment, item.row_tile);
   auto* c = reinterpret_cast<float*>(buffers.tile.row(worker));
-  const std::int64_t c_stride = panels * kPanelRows;
-  kernel.panels({buffers.x.row(work.first_row + rows.first), buffers.x.stride,
-                 w.data + panel * w.panel_stride(), w.panel_stride(), c, c_stride, rows.count,
-                 panels, w.cols});
-
-  ActivationJob job = activation_job(spec.experts, is_shared(work));
-  const std::int64_t first = panel * kPanelRows / gate_up_unit;
-  job.count = std::min(c_stride / gate_up_unit, block.width - first);
-  job.bias = block.gate_up_bias == nullptr ? nullptr : block.gate_up_bias + panel * kPanelRows;
-  job.out_format = kernel.stage;
-  const RowBuffer act = activations(work);
-  for (std::int64_t r = 0; r < rows.count; ++r) {
-    job.c = c + r * c_stride;
-    job.out = act.row(rows.first + r) + first * kernel.stage_bytes;
-    kernel.isa->activate(job);
-  }
+  kernel.panels.run({buffers.x.row(work.first_row + rows.first), w.data + panel * w.panel_stride(),
+                     w.panel_stride(), c, panels * kPanelRows, rows.count, panels, w.cols,
+                     next.panels, next.stride});
+  activate(work, rows, panel, panels, c);
   progress.activated.fetch_add(1, std::memory_order_release);
 }
 
-void Pass::down(const Segment& segment, std::int64_t row_tile, std::int64_t panel_tile) const {
-  const auto index = static_cast<std::size_t>(segment.work);
+// Sums of GEMM 1 into the layout of GEMM 2's input.
+void Pass::activate(const BlockWork& work, const Rows& rows, std::int64_t first_panel,
+                    std::int64_t panels, const float* c) const {
+  const ExpertBlock& block = bank.blocks()[static_cast<std::size_t>(work.block)];
+  const XLayout& layout = kernel.panels.layout;
+  const std::int64_t c_stride = panels * kPanelRows;
+  ActivationJob job = activation_job(spec.experts, is_shared(work));
+  job.first = first_panel * kPanelRows / gate_up_unit;
+  job.count = std::min(c_stride / gate_up_unit, block.width - job.first);
+  job.bias =
+      block.gate_up_bias == nullptr ? nullptr : block.gate_up_bias + first_panel * kPanelRows;
+  job.out_format = kernel.stage;
+  job.group = layout.group;
+  const RowBuffer act = activations(work);
+  const std::int64_t tiles = tile_count(layout, rows.count);
+  for (std::int64_t tile = 0; tile < tiles; ++tile) {
+    const std::int64_t first = tile_begin(rows.count, tiles, tile);
+    const std::int64_t tokens = tile_begin(rows.count, tiles, tile + 1) - first;
+    job.group_stride = tokens * layout.group * kernel.stage_bytes;
+    for (std::int64_t r = 0; r < tokens; ++r) {
+      job.c = c + (first + r) * c_stride;
+      job.out = act.row(rows.first + first) + r * layout.group * kernel.stage_bytes;
+      kernel.isa->activate(job);
+    }
+  }
+}
+
+void Pass::down(const Item& item, const Weights& next) const {
+  const auto index = static_cast<std::size_t>(item.segment->work);
   const BlockWork& work = buffers.work[index];
   wait_for(buffers.progress[index].activated, work.gate_up_items);
 
-  const PackedView& w = bank.blocks()[static_cast<std::size_t>(work.block)].down;
-  const std::int64_t panel = panel_tile * work.down.tile_panels;
+  const PackedView& w = block_of(item).down;
+  const std::int64_t panel = item.panel_tile * work.down.tile_panels;
   const std::int64_t panels = std::min(work.down.tile_panels, w.panels() - panel);
-  const Rows rows = rows_of_tile(segment, row_tile);
-  const RowBuffer act = activations(work);
+  const Rows rows = rows_of_tile(*item.segment, item.row_tile);
   auto* y = reinterpret_cast<float*>(buffers.y.row(work.first_row + rows.first));
-  kernel.panels({act.row(rows.first), act.stride, w.data + panel * w.panel_stride(),
-                 w.panel_stride(), y + panel * kPanelRows,
-                 buffers.y.stride / static_cast<std::int64_t>(sizeof(float)), rows.count, panels,
-                 w.cols});
+  kernel.panels.run({activations(work).row(rows.first), w.data + panel * w.panel_stride(),
+                     w.panel_stride(), y + panel * kPanelRows,
+                     buffers.y.stride / static_cast<std::int64_t>(sizeof(float)), rows.count,
+                     panels, w.cols, next.panels, next.stride});
   buffers.pass[0].down_done.fetch_add(1, std::memory_order_release);
 }
 

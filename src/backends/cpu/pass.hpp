@@ -36,7 +36,7 @@ struct alignas(64) PassProgress {
 
 // The products' rows are those of the plan, then one per token for the shared block.
 struct PassBuffers {
-  RowBuffer x;                        // [rows + tokens, H] in the kernel's stage format
+  RowBuffer x;                        // [rows + tokens, H], row tiles in the kernel's layout
   RowBuffer act;                      // [rows, I] likewise
   RowBuffer shared_act;               // [tokens, shared width] likewise
   RowBuffer y;                        // [rows + tokens, H rounded up to whole panels] f32
@@ -78,11 +78,25 @@ struct Pass {
   RowBuffer activations(const BlockWork& work) const;
   const std::byte* hidden_row(std::int64_t token) const;
 
-  void run(const Segment& segment, std::int64_t item, int worker) const;
-  void gather(const Segment& segment, std::int64_t tile) const;
-  void gate_up(const Segment& segment, std::int64_t row_tile, std::int64_t panel_tile,
-               int worker) const;
-  void down(const Segment& segment, std::int64_t row_tile, std::int64_t panel_tile) const;
+  // Panels that an item multiplies first; null where it multiplies nothing.
+  struct Weights {
+    const std::byte* panels = nullptr;
+    std::int64_t stride = 0;
+  };
+  struct Item {
+    const Segment* segment;
+    std::int64_t row_tile, panel_tile;
+  };
+  Item item_at(std::int64_t index, std::size_t& segment) const;
+  Weights weights_of(const Item& item) const;
+  const ExpertBlock& block_of(const Item& item) const;
+
+  void run(const Item& item, const Weights& next, int worker) const;
+  void gather(const Item& item) const;
+  void gate_up(const Item& item, const Weights& next, int worker) const;
+  void activate(const BlockWork& work, const Rows& rows, std::int64_t first_panel,
+                std::int64_t panels, const float* c) const;
+  void down(const Item& item, const Weights& next) const;
   void combine(std::int64_t tile) const;
   void combine_token(std::int64_t token) const;
   float shared_scale(std::int64_t token) const;

@@ -44,6 +44,8 @@ void tile_block(const PackedView& gate_up, const PackedView& down, std::int64_t 
                 BlockWork& work) {
   work.gate_up = tile_product(work.rows, gate_up, gate_up_unit);
   work.down = tile_product(work.rows, down, 1);
+  work.gather_parts = ceil_div(ceil_div(work.rows, work.gate_up.row_tiles), kGatherRows);
+  work.gather_items = work.gate_up.row_tiles * work.gather_parts;
   work.gate_up_items = work.gate_up.row_tiles * work.gate_up.panel_tiles;
 }
 
@@ -55,7 +57,7 @@ Schedule build_schedule(std::span<const BlockWork> work, std::int64_t tokens,
   const auto count = static_cast<std::int64_t>(work.size());
   const auto at = [&](std::int64_t index) { return work[static_cast<std::size_t>(index)]; };
   const auto gather = [&](std::int64_t w) {
-    builder.add(Stage::gather, w, ceil_div(at(w).rows, kGatherRows), 1);
+    builder.add(Stage::gather, w, at(w).gate_up.row_tiles, at(w).gather_parts);
   };
   const auto product = [&](Stage stage, std::int64_t w, const Tiling& tiling) {
     builder.add(stage, w, tiling.row_tiles, tiling.panel_tiles);

@@ -19,7 +19,7 @@
 namespace sluice {
 
 enum class Stage : std::uint8_t {
-  gather,   // rows of hidden states into the expert's order, converted
+  gather,   // rows of hidden states into the expert's order, packed for the kernel
   gate_up,  // first product and activation
   down,     // second product
   combine   // weighted sum over slots, shared experts, output dtype
@@ -46,7 +46,7 @@ struct Tiling {
 // 128 rows of 2048 bf16 are 512 KiB, a quarter of a server core's L2, and whole tiles of AMX (32).
 inline constexpr std::int64_t kTileRows = 128;
 inline constexpr std::int64_t kTilePanels = 8;
-inline constexpr std::int64_t kGatherRows = 32;
+inline constexpr std::int64_t kGatherRows = 32;  // of a row tile, at most
 inline constexpr std::int64_t kCombineTokens = 4;
 
 Tiling tile_product(std::int64_t rows, const PackedView& weights, std::int64_t unit);
@@ -64,6 +64,8 @@ struct BlockWork {
   std::int64_t first_row = 0;  // of the pass's rows
   std::int64_t rows = 0;       // at least 1
   Tiling gate_up{}, down{};
+  std::int64_t gather_parts = 0;   // of each row tile
+  std::int64_t gather_items = 0;   // what its first product waits for
   std::int64_t gate_up_items = 0;  // what its second product waits for
 };
 

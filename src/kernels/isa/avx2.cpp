@@ -6,7 +6,10 @@
 namespace sluice {
 namespace {
 
-float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+constexpr int kVectorBytes = 32;
+typedef float Vector __attribute__((vector_size(kVectorBytes)));
+
+inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
 
 __m256 load_f16(const void* from) {
   return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(from)));
@@ -32,8 +35,15 @@ struct Avx2 {
   using Scalar = __m256;
   // 6 tokens x 2 registers of sums, 2 of weights, 1 broadcast, 1 mask: all 16.
   static constexpr int kTokens = 6;
-  static constexpr int kPanels = 1;
+  static constexpr int kPair = 0;
+  static constexpr int kFour = 1;
+  // Shifting and masking weights takes a seventh of the ports that multiply.
+  static constexpr int kUnroll = 4;
+  static constexpr bool kWiden = true;
 
+  static Panel load(const float* from) {
+    return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)};
+  }
   static Panel zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
   static Scalar broadcast(float x) { return _mm256_set1_ps(x); }
   static Panel fma(Panel sum, Scalar x, Panel w) {
@@ -70,7 +80,10 @@ struct Avx2Double {
   using Scalar = __m256d;
   // 2 tokens x 4 registers of sums, 4 of weights, 1 broadcast: a third token would spill.
   static constexpr int kTokens = 2;
-  static constexpr int kPanels = 1;
+  static constexpr int kPair = 0;
+  static constexpr int kFour = 1;
+  static constexpr int kUnroll = 1;
+  static constexpr bool kWiden = false;
 
   static Panel zero() { return {}; }
   static Scalar broadcast(float x) { return _mm256_set1_pd(x); }
@@ -97,12 +110,12 @@ struct Avx2Double {
 }  // namespace
 
 extern const Isa kAvx2Isa{"avx2",
-                          fma_panels<Avx2, XFloat, WFloat>,
-                          fma_panels<Avx2Double, XFloat, WFloat>,
-                          fma_panels<Avx2, XFloat, WBf16>,
-                          fma_panels<Avx2, XFloat, WHalf>,
-                          fma_panels<Avx2, XBf16, WBf16>,
-                          false,
+                          make_panels<Avx2, XFloat, WFloat>(),
+                          make_panels<Avx2Double, XFloat, WFloat>(),
+                          make_panels<Avx2, XFloat, WBf16>(),
+                          make_panels<Avx2, XFloat, WHalf>(),
+                          {nullptr, {}},
+                          pack,
                           activate,
                           convert,
                           accumulate,

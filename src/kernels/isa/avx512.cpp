@@ -6,7 +6,10 @@
 namespace sluice {
 namespace {
 
-float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+constexpr int kVectorBytes = 64;
+typedef float Vector __attribute__((vector_size(kVectorBytes)));
+
+inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
 
 void widen_f16(const unsigned short* from, float* to) {
   _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
@@ -21,9 +24,13 @@ struct Avx512 {
   using Panel = __m512;
   using Weights = Panel;
   using Scalar = __m512;
-  // 12 tokens x 2 panels of sums and 4 registers of weights leave 4 of the 32 for broadcasts.
-  static constexpr int kTokens = 12;
-  static constexpr int kPanels = 2;
+  // 28 sums, the weights, the mask. One panel at a time: the broadcast is then part of the
+  // instruction, and weights are widened half as often as for 12 x 2.
+  static constexpr int kTokens = 28;
+  static constexpr int kPair = 12;
+  static constexpr int kFour = 3;
+  static constexpr int kUnroll = 1;
+  static constexpr bool kWiden = false;
 
   static Panel zero() { return _mm512_setzero_ps(); }
   static Scalar broadcast(float x) { return _mm512_set1_ps(x); }
@@ -50,7 +57,10 @@ struct Avx512Double {
   using Scalar = __m512d;
   // 6 tokens x 2 panels of 2 sums and 4 registers of weights leave 4 of the 32 for broadcasts.
   static constexpr int kTokens = 6;
-  static constexpr int kPanels = 2;
+  static constexpr int kPair = 6;
+  static constexpr int kFour = 1;
+  static constexpr int kUnroll = 1;
+  static constexpr bool kWiden = false;
 
   static Panel zero() { return {_mm512_setzero_pd(), _mm512_setzero_pd()}; }
   // Of eight equal floats, not of a scalar: one instruction with the load.
@@ -74,12 +84,12 @@ struct Avx512Double {
 }  // namespace
 
 extern const Isa kAvx512Isa{"avx512",
-                            fma_panels<Avx512, XFloat, WFloat>,
-                            fma_panels<Avx512Double, XFloat, WFloat>,
-                            fma_panels<Avx512, XFloat, WBf16>,
-                            fma_panels<Avx512, XFloat, WHalf>,
-                            fma_panels<Avx512, XBf16, WBf16>,
-                            false,
+                            make_panels<Avx512, XFloat, WFloat>(),
+                            make_panels<Avx512Double, XFloat, WFloat>(),
+                            make_panels<Avx512, XFloat, WBf16>(),
+                            make_panels<Avx512, XFloat, WHalf>(),
+                            {nullptr, {}},
+                            pack,
                             activate,
                             convert,
                             accumulate,

@@ -11,9 +11,12 @@ struct Avx512Bf16 {
   using Panel = __m512;
   using Weights = __m512i;
   using Scalar = __m512i;
-  // 12 tokens x 2 panels of sums, 2 of weights; the broadcast is part of the instruction.
-  static constexpr int kTokens = 12;
-  static constexpr int kPanels = 2;
+  // 28 sums and the weights; the broadcast is part of the instruction.
+  static constexpr int kTokens = 28;
+  static constexpr int kPair = 12;
+  static constexpr int kFour = 3;
+  static constexpr int kUnroll = 1;
+  static constexpr bool kWiden = false;
 
   static Panel zero() { return _mm512_setzero_ps(); }
   static Scalar broadcast(int pair) { return _mm512_set1_epi32(pair); }
@@ -24,11 +27,12 @@ struct Avx512Bf16 {
   static void store(float* to, Panel panel) { _mm512_storeu_ps(to, panel); }
 };
 
+#define SLUICE_INLINE inline __attribute__((always_inline))
 #include "kernels/isa/panel_fma.inl"
 
 }  // namespace
 
-extern const Bf16Panels kAvx512Bf16Panels{fma_panels<Avx512Bf16, XPair, WPair>,
+extern const Bf16Panels kAvx512Bf16Panels{make_panels<Avx512Bf16, XPair, WPair>(),
                                           make_loop<Avx512Bf16, WPair>()};
 
 }  // namespace sluice

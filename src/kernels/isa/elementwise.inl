@@ -1,98 +1,169 @@
-// Everything that is done to one element at a time, in blocks of 16 that compilers vectorise.
+// Everything that is done to one element at a time, in blocks of 16.
 // Included inside an anonymous namespace by files compiled for one instruction set: everything here
 // has internal linkage. The includer gives
-//   float multiply_add(float a, float b, float c)                   a * b + c
+//   constexpr int kVectorBytes                                      of one register, at most 64
+//   Vector multiply_add(Vector a, Vector b, Vector c)               a * b + c, see below
 //   void widen_f16(const unsigned short* from, float* to)           16 elements
 //   void narrow_f16(const float* from, unsigned short* to)          16 elements, to nearest even
+//
+// Vectors are the compilers' own: loops over 16 floats are unrolled by GCC before it could
+// vectorise them, and ran ten times slower.
 
 constexpr int kBlock = 16;
+constexpr int kLanes = kVectorBytes / 4;
+constexpr int kParts = kBlock / kLanes;
 
-inline unsigned bits_of(float value) {
-  unsigned bits;
-  __builtin_memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
+typedef unsigned Bits __attribute__((vector_size(kVectorBytes)));
+typedef unsigned short Halves __attribute__((vector_size(kVectorBytes / 2)));
 
-inline float float_of(unsigned bits) {
-  float value;
-  __builtin_memcpy(&value, &bits, sizeof value);
-  return value;
+#define SLUICE_INLINE inline __attribute__((always_inline))
+
+SLUICE_INLINE Vector all(float value) { return value - Vector{}; }
+SLUICE_INLINE Bits bits_of(Vector value) { return reinterpret_cast<Bits>(value); }
+SLUICE_INLINE Vector float_of(Bits bits) { return reinterpret_cast<Vector>(bits); }
+
+struct Block {
+  Vector part[kParts];
+};
+
+SLUICE_INLINE Block load(const float* from) {
+  Block block;
+  __builtin_memcpy(&block, from, sizeof block);
+  return block;
 }
 
 // To nearest even; NaN stays NaN. The upper half of the result is the bf16.
-inline unsigned bf16_bits(float value) {
-  const unsigned bits = bits_of(value);
-  const unsigned rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+SLUICE_INLINE Bits bf16_bits(Vector value) {
+  const Bits bits = bits_of(value);
+  const Bits rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
   return value != value ? bits | 0x400000u : rounded;
 }
 
 // exp(x) within 2 ulp for -87 <= x <= 88, held at the ends beyond; NaN stays NaN.
 // x = n ln 2 + r with |r| <= 0.35; the series to r^7 leaves r^8 / 8! < 6e-9.
-inline float exp_f32(float x) {
-  x = x > 88.0f ? 88.0f : x;
-  x = x < -87.0f ? -87.0f : x;
-  constexpr float kRound = 0x1.8p23f;  // adding it leaves the nearest integer in the low bits
-  const float shifted = multiply_add(x, 0x1.715476p+0f, kRound);
-  const float n = shifted - kRound;
+SLUICE_INLINE Vector exp_f32(Vector x) {
+  x = x > 88.0f ? all(88.0f) : x;
+  x = x < -87.0f ? all(-87.0f) : x;
+  const Vector round = all(0x1.8p23f);  // adding it leaves the nearest integer in the low bits
+  const Vector shifted = multiply_add(x, all(0x1.715476p+0f), round);
+  const Vector n = shifted - round;
   // ln 2 in two parts; the first has few enough bits that n times it is exact.
-  float r = multiply_add(n, -0x1.62e400p-1f, x);
-  r = multiply_add(n, -0x1.7f7d1cp-20f, r);
-  float p = 1.0f / 5040;
-  p = multiply_add(p, r, 1.0f / 720);
-  p = multiply_add(p, r, 1.0f / 120);
-  p = multiply_add(p, r, 1.0f / 24);
-  p = multiply_add(p, r, 1.0f / 6);
-  p = multiply_add(p, r, 0.5f);
-  p = multiply_add(p, r, 1.0f);
-  p = multiply_add(p, r, 1.0f);
-  return p * float_of((bits_of(shifted) - bits_of(kRound) + 127u) << 23);
+  Vector r = multiply_add(n, all(-0x1.62e400p-1f), x);
+  r = multiply_add(n, all(-0x1.7f7d1cp-20f), r);
+  Vector p = all(1.0f / 5040);
+  p = multiply_add(p, r, all(1.0f / 720));
+  p = multiply_add(p, r, all(1.0f / 120));
+  p = multiply_add(p, r, all(1.0f / 24));
+  p = multiply_add(p, r, all(1.0f / 6));
+  p = multiply_add(p, r, all(0.5f));
+  p = multiply_add(p, r, all(1.0f));
+  p = multiply_add(p, r, all(1.0f));
+  return p * float_of((bits_of(shifted) - bits_of(round) + 127u) << 23);
 }
 
-inline float sigmoid(float x) { return 1.0f / (1.0f + exp_f32(-x)); }
+SLUICE_INLINE Vector sigmoid(Vector x) { return 1.0f / (1.0f + exp_f32(-x)); }
 
-inline float gelu_erf(float x) { return 0.5f * x * __builtin_erfcf(-x * 0x1.6a09e6p-1f); }
+SLUICE_INLINE Vector gelu_erf(Vector x) {
+  Vector result;
+  for (int i = 0; i < kLanes; ++i)
+    result[i] = 0.5f * x[i] * __builtin_erfcf(-x[i] * 0x1.6a09e6p-1f);
+  return result;
+}
 
 // 0.5 (1 + tanh u) is sigmoid(2 u): no cancellation for negative x.
-inline float gelu_tanh(float x) {
-  const float u = 0x1.988454p-1f * multiply_add(0.044715f * x * x, x, x);  // sqrt(2 / pi)
+SLUICE_INLINE Vector gelu_tanh(Vector x) {
+  const Vector u = 0x1.988454p-1f * multiply_add(0.044715f * x * x, x, x);  // sqrt(2 / pi)
   return x * sigmoid(2.0f * u);
 }
 
 struct SwiGlu {
   float alpha, beta, limit;
-  float operator()(float gate, float up) const {
-    gate = gate > limit ? limit : gate;
-    up = up > limit ? limit : up;
-    up = up < -limit ? -limit : up;
+  SLUICE_INLINE Vector operator()(Vector gate, Vector up) const {
+    gate = gate > limit ? all(limit) : gate;
+    up = up > limit ? all(limit) : up;
+    up = up < -limit ? all(-limit) : up;
     return gate * sigmoid(alpha * gate) * (up + beta);
   }
 };
 struct GeGlu {
-  float operator()(float gate, float up) const { return gelu_erf(gate) * up; }
+  SLUICE_INLINE Vector operator()(Vector gate, Vector up) const { return gelu_erf(gate) * up; }
 };
 struct GeGluTanh {
-  float operator()(float gate, float up) const { return gelu_tanh(gate) * up; }
+  SLUICE_INLINE Vector operator()(Vector gate, Vector up) const { return gelu_tanh(gate) * up; }
 };
 struct Relu2 {
-  float operator()(float x) const {
-    x = x < 0.0f ? 0.0f : x;
+  SLUICE_INLINE Vector operator()(Vector x) const {
+    x = x < 0.0f ? Vector{} : x;
     return x * x;
   }
 };
 struct Silu {
-  float operator()(float x) const { return x * sigmoid(x); }
+  SLUICE_INLINE Vector operator()(Vector x) const { return x * sigmoid(x); }
 };
 struct Gelu {
-  float operator()(float x) const { return gelu_erf(x); }
+  SLUICE_INLINE Vector operator()(Vector x) const { return gelu_erf(x); }
 };
 struct Identity {
-  float operator()(float x) const { return x; }
+  SLUICE_INLINE Vector operator()(Vector x) const { return x; }
+};
+
+SLUICE_INLINE void narrow_bf16(const Block& block, unsigned short* to) {
+  for (int i = 0; i < kParts; ++i) {
+    const Halves upper = __builtin_convertvector(bf16_bits(block.part[i]) >> 16, Halves);
+    __builtin_memcpy(to + i * kLanes, &upper, sizeof upper);
+  }
+}
+
+SLUICE_INLINE long element_bytes(RowFormat format) {
+  return format == RowFormat::bf16 || format == RowFormat::f16 ? 2 : 4;
+}
+
+// The elements of a block as they lie in memory.
+struct alignas(64) Stored {
+  char bytes[kBlock * 4];
+};
+
+SLUICE_INLINE Stored encode(const Block& block, RowFormat format) {
+  Stored stored;
+  auto* narrow = reinterpret_cast<unsigned short*>(stored.bytes);
+  switch (format) {
+    case RowFormat::f32:
+      break;
+    case RowFormat::bf16:
+      narrow_bf16(block, narrow);
+      return stored;
+    case RowFormat::f16:
+      narrow_f16(reinterpret_cast<const float*>(&block), narrow);
+      return stored;
+    case RowFormat::f32_bf16:
+      for (int i = 0; i < kParts; ++i) {
+        const Bits rounded = bf16_bits(block.part[i]) & 0xffff0000u;
+        __builtin_memcpy(stored.bytes + i * kVectorBytes, &rounded, sizeof rounded);
+      }
+      return stored;
+    case RowFormat::f32_f16: {
+      alignas(64) unsigned short rounded[kBlock];
+      narrow_f16(reinterpret_cast<const float*>(&block), rounded);
+      widen_f16(rounded, reinterpret_cast<float*>(stored.bytes));
+      return stored;
+    }
+  }
+  __builtin_memcpy(stored.bytes, &block, sizeof block);
+  return stored;
+}
+
+// Where a row's blocks go: one after another, or in groups `stride` bytes apart, of one word (a
+// float, a pair of bf16) or of whole blocks.
+struct Destination {
+  char* to;
+  long group;   // columns; 0: all
+  long stride;  // bytes
 };
 
 // Whole blocks, nearly all there are, move in one instruction; a length that is not known is a
 // call.
 template <int bytes>
-inline void copy_block(void* to, const void* from, long count) {
+SLUICE_INLINE void copy_elements(void* to, const void* from, long count) {
   if (count == kBlock) {
     __builtin_memcpy(to, from, kBlock * bytes);
   } else {
@@ -100,115 +171,193 @@ inline void copy_block(void* to, const void* from, long count) {
   }
 }
 
-// Stores `count` <= 16 elements of a block.
-inline void store_block(const float* block, RowFormat format, void* out, long index, long count) {
-  alignas(64) unsigned wide[kBlock];
-  alignas(64) unsigned short narrow[kBlock];
-  char* to = static_cast<char*>(out);
-  switch (format) {
-    case RowFormat::f32:
-      copy_block<4>(to + index * 4, block, count);
-      return;
-    case RowFormat::bf16:
-      for (int i = 0; i < kBlock; ++i) {
-        narrow[i] = static_cast<unsigned short>(bf16_bits(block[i]) >> 16);
-      }
-      copy_block<2>(to + index * 2, narrow, count);
-      return;
-    case RowFormat::f16:
-      narrow_f16(block, narrow);
-      copy_block<2>(to + index * 2, narrow, count);
-      return;
-    case RowFormat::f32_bf16:
-      for (int i = 0; i < kBlock; ++i) wide[i] = bf16_bits(block[i]) & 0xffff0000u;
-      copy_block<4>(to + index * 4, wide, count);
-      return;
-    case RowFormat::f32_f16:
-      narrow_f16(block, narrow);
-      widen_f16(narrow, reinterpret_cast<float*>(wide));
-      copy_block<4>(to + index * 4, wide, count);
-      return;
-  }
-}
-
-// Loads `count` <= 16 elements; the rest of the block is zero.
-inline void load_block(const void* from, RowFormat format, long index, long count, float* block) {
-  alignas(64) unsigned short narrow[kBlock] = {};
-  const char* source = static_cast<const char*>(from);
-  if (format == RowFormat::bf16 || format == RowFormat::f16) {
-    copy_block<2>(narrow, source + index * 2, count);
-    if (format == RowFormat::f16) return widen_f16(narrow, block);
-    for (int i = 0; i < kBlock; ++i) block[i] = float_of(static_cast<unsigned>(narrow[i]) << 16);
+// The first `count` elements of a block, `index` a multiple of 16. Words are stored whole: a row
+// that ends inside a pair fills its padding.
+SLUICE_INLINE void put(const Stored& stored, long bytes, const Destination& destination, long index,
+                       long count) {
+  const long group = destination.group;
+  if (group == 0 || group >= kBlock) {
+    char* to = group == 0
+                   ? destination.to + index * bytes
+                   : destination.to + index / group * destination.stride + index % group * bytes;
+    if (bytes == 4) {
+      copy_elements<4>(to, stored.bytes, count);
+    } else {
+      copy_elements<2>(to, stored.bytes, count);
+    }
     return;
   }
-  for (int i = 0; i < kBlock; ++i) block[i] = 0.0f;
-  copy_block<4>(block, source + index * 4, count);
-}
-
-template <typename F>
-void activate_gated(const ActivationJob& job, F function) {
-  alignas(64) float out[kBlock];
-  alignas(64) float c[2 * kBlock];
-  for (long i = 0; i < job.count; i += kBlock) {
-    const float* source = job.c + 2 * i;
-    if (job.bias != nullptr) {
-      for (int j = 0; j < 2 * kBlock; ++j) c[j] = source[j] + job.bias[2 * i + j];
-      source = c;
+  char* to = destination.to + index / group * destination.stride;
+  const long words = (count + group - 1) / group;
+  if (words == kBlock) {
+    for (int i = 0; i < kBlock; ++i) {
+      __builtin_memcpy(to + i * destination.stride, stored.bytes + i * 4, 4);
     }
-    for (int j = 0; j < kBlock; ++j) out[j] = function(source[j], source[kBlock + j]);
-    const long left = job.count - i;
-    store_block(out, job.out_format, job.out, i, left < kBlock ? left : kBlock);
+  } else if (words == kBlock / 2) {
+    for (int i = 0; i < kBlock / 2; ++i) {
+      __builtin_memcpy(to + i * destination.stride, stored.bytes + i * 4, 4);
+    }
+  } else {
+    for (long i = 0; i < words; ++i) {
+      __builtin_memcpy(to + i * destination.stride, stored.bytes + i * 4, 4);
+    }
   }
 }
 
-template <typename F>
-void activate_plain(const ActivationJob& job, F function) {
-  alignas(64) float out[kBlock];
+SLUICE_INLINE Block decode(const void* from, RowFormat format) {
+  Block block;
+  if (format == RowFormat::bf16) {
+    for (int i = 0; i < kParts; ++i) {
+      Halves upper;
+      __builtin_memcpy(&upper, static_cast<const char*>(from) + i * sizeof upper, sizeof upper);
+      block.part[i] = float_of(__builtin_convertvector(upper, Bits) << 16);
+    }
+  } else if (format == RowFormat::f16) {
+    alignas(64) unsigned short narrow[kBlock];
+    __builtin_memcpy(narrow, from, sizeof narrow);
+    widen_f16(narrow, reinterpret_cast<float*>(&block));
+  } else {
+    __builtin_memcpy(&block, from, sizeof block);
+  }
+  return block;
+}
+
+// `count` <= 16 elements from `index` on; the rest of the block is zero.
+SLUICE_INLINE Block get(const void* from, RowFormat format, long index, long count) {
+  const long bytes = element_bytes(format);
+  const char* source = static_cast<const char*>(from) + index * bytes;
+  if (count == kBlock) return decode(source, format);
+  Stored stored{};
+  __builtin_memcpy(stored.bytes, source, static_cast<unsigned long>(count * bytes));
+  return decode(stored.bytes, format);
+}
+
+template <bool gated, typename F>
+void activate_rows(const ActivationJob& job, F function) {
+  constexpr long kStep = gated ? 2 * kBlock : kBlock;
+  const Destination out{static_cast<char*>(job.out), job.group, job.group_stride};
+  const long bytes = element_bytes(job.out_format);
   for (long i = 0; i < job.count; i += kBlock) {
-    for (int j = 0; j < kBlock; ++j) {
-      out[j] = function(job.bias != nullptr ? job.c[i + j] + job.bias[i + j] : job.c[i + j]);
+    const long at = i / kBlock * kStep;
+    Block first = load(job.c + at);
+    Block second = first;
+    if constexpr (gated) second = load(job.c + at + kBlock);
+    if (job.bias != nullptr) {
+      const Block bias = load(job.bias + at);
+      for (int p = 0; p < kParts; ++p) first.part[p] += bias.part[p];
+      if constexpr (gated) {
+        const Block up_bias = load(job.bias + at + kBlock);
+        for (int p = 0; p < kParts; ++p) second.part[p] += up_bias.part[p];
+      }
+    }
+    Block result;
+    for (int p = 0; p < kParts; ++p) {
+      if constexpr (gated) {
+        result.part[p] = function(first.part[p], second.part[p]);
+      } else {
+        result.part[p] = function(first.part[p]);
+      }
     }
     const long left = job.count - i;
-    store_block(out, job.out_format, job.out, i, left < kBlock ? left : kBlock);
+    put(encode(result, job.out_format), bytes, out, job.first + i, left < kBlock ? left : kBlock);
   }
 }
 
 void activate(const ActivationJob& job) {
   switch (job.activation) {
     case ActivationCode::swiglu:
-      return activate_gated(job, SwiGlu{job.alpha, job.beta, job.limit});
+      return activate_rows<true>(job, SwiGlu{job.alpha, job.beta, job.limit});
     case ActivationCode::geglu:
-      return activate_gated(job, GeGlu{});
+      return activate_rows<true>(job, GeGlu{});
     case ActivationCode::geglu_tanh:
-      return activate_gated(job, GeGluTanh{});
+      return activate_rows<true>(job, GeGluTanh{});
     case ActivationCode::relu2:
-      return activate_plain(job, Relu2{});
+      return activate_rows<false>(job, Relu2{});
     case ActivationCode::silu:
-      return activate_plain(job, Silu{});
+      return activate_rows<false>(job, Silu{});
     case ActivationCode::gelu:
-      return activate_plain(job, Gelu{});
+      return activate_rows<false>(job, Gelu{});
     case ActivationCode::identity:
-      return activate_plain(job, Identity{});
+      return activate_rows<false>(job, Identity{});
+  }
+}
+
+// Elements [first, last) of a row, first a multiple of 16.
+SLUICE_INLINE void convert_part(const void* from, RowFormat from_format, const Destination& to,
+                                RowFormat to_format, float scale, long first, long last) {
+  const long bytes = element_bytes(to_format);
+  for (long i = first; i < last; i += kBlock) {
+    const long count = last - i < kBlock ? last - i : kBlock;
+    Block block = get(from, from_format, i, count);
+    for (int p = 0; p < kParts; ++p) block.part[p] *= scale;
+    put(encode(block, to_format), bytes, to, i, count);
   }
 }
 
 void convert(const ConvertJob& job) {
-  alignas(64) float block[kBlock];
-  for (long i = 0; i < job.count; i += kBlock) {
-    const long left = job.count - i;
-    const long count = left < kBlock ? left : kBlock;
-    load_block(job.from, job.from_format, i, count, block);
-    for (int j = 0; j < kBlock; ++j) block[j] *= job.scale;
-    store_block(block, job.to_format, job.to, i, count);
+  convert_part(job.from, job.from_format, {static_cast<char*>(job.to), 0, 0}, job.to_format,
+               job.scale, 0, job.count);
+}
+
+// The bits themselves.
+SLUICE_INLINE void copy_part(const void* from, long bytes, const Destination& to, long first,
+                             long last) {
+  for (long i = first; i < last; i += kBlock) {
+    const long count = last - i < kBlock ? last - i : kBlock;
+    Stored stored{};
+    const char* source = static_cast<const char*>(from) + i * bytes;
+    if (bytes == 4) {
+      copy_elements<4>(stored.bytes, source, count);
+    } else {
+      copy_elements<2>(stored.bytes, source, count);
+    }
+    put(stored, bytes, to, i, count);
   }
 }
 
+// Few columns of all tokens at a time: they fill the same cache lines.
+void pack(const PackJob& job) {
+  constexpr long kColumns = 64;
+  const long bytes = element_bytes(job.to_format);
+  const long group_bytes = job.group * bytes;
+  for (long first = 0; first < job.cols; first += kColumns) {
+    const long last = first + kColumns < job.cols ? first + kColumns : job.cols;
+    for (long t = 0; t < job.tokens; ++t) {
+      const Destination to{static_cast<char*>(job.to) + t * group_bytes, job.group,
+                           job.tokens * group_bytes};
+      if (job.from_format == job.to_format && job.scales == nullptr) {
+        copy_part(job.rows[t], bytes, to, first, last);
+      } else {
+        convert_part(job.rows[t], job.from_format, to, job.to_format,
+                     job.scales != nullptr ? job.scales[t] : 1.0f, first, last);
+      }
+    }
+  }
+}
+
+SLUICE_INLINE void add_weighted(float* sum, const float* row, long count, float weight) {
+  long i = 0;
+  for (; i + kBlock <= count; i += kBlock) {
+    Block total = load(sum + i);
+    const Block addend = load(row + i);
+    for (int p = 0; p < kParts; ++p) {
+      total.part[p] = multiply_add(all(weight), addend.part[p], total.part[p]);
+    }
+    __builtin_memcpy(sum + i, &total, sizeof total);
+  }
+  if (i == count) return;
+  const unsigned long bytes = static_cast<unsigned long>(count - i) * 4;
+  Block total{};
+  Block addend{};
+  __builtin_memcpy(&total, sum + i, bytes);
+  __builtin_memcpy(&addend, row + i, bytes);
+  for (int p = 0; p < kParts; ++p) {
+    total.part[p] = multiply_add(all(weight), addend.part[p], total.part[p]);
+  }
+  __builtin_memcpy(sum + i, &total, bytes);
+}
+
 void accumulate(const AccumulateJob& job) {
-  for (long i = 0; i < job.count; ++i) {
-    job.sum[i] = multiply_add(job.weight, job.row[i], job.sum[i]);
-  }
-  if (job.bias == nullptr) return;
-  for (long i = 0; i < job.count; ++i) {
-    job.sum[i] = multiply_add(job.bias_weight, job.bias[i], job.sum[i]);
-  }
+  add_weighted(job.sum, job.row, job.count, job.weight);
+  if (job.bias != nullptr) add_weighted(job.sum, job.bias, job.count, job.bias_weight);
 }

@@ -5,7 +5,10 @@
 namespace sluice {
 namespace {
 
-float multiply_add(float a, float b, float c) { return a * b + c; }
+constexpr int kVectorBytes = 16;
+typedef float Vector __attribute__((vector_size(kVectorBytes)));
+
+inline Vector multiply_add(Vector a, Vector b, Vector c) { return a * b + c; }
 
 void widen_f16(const unsigned short* from, float* to) {
   for (int i = 0; i < 16; ++i) to[i] = f16_to_float(from[i]);
@@ -22,7 +25,10 @@ struct Lanes {
   using Weights = Panel;
   using Scalar = float;
   static constexpr int kTokens = 1;
-  static constexpr int kPanels = 1;
+  static constexpr int kPair = 0;
+  static constexpr int kFour = 1;
+  static constexpr int kUnroll = 1;
+  static constexpr bool kWiden = false;
 
   static Panel zero() { return {}; }
   static Scalar broadcast(float x) { return x; }
@@ -62,7 +68,10 @@ struct DoubleLanes {
   using Weights = Lanes::Panel;
   using Scalar = double;
   static constexpr int kTokens = 1;
-  static constexpr int kPanels = 1;
+  static constexpr int kPair = 0;
+  static constexpr int kFour = 1;
+  static constexpr int kUnroll = 1;
+  static constexpr bool kWiden = false;
 
   static Panel zero() { return {}; }
   static Scalar broadcast(float x) { return x; }
@@ -82,12 +91,12 @@ struct DoubleLanes {
 }  // namespace
 
 extern const Isa kGenericIsa{"generic",
-                             fma_panels<Lanes, XFloat, WFloat>,
-                             fma_panels<DoubleLanes, XFloat, WFloat>,
-                             fma_panels<Lanes, XFloat, WBf16>,
-                             fma_panels<Lanes, XFloat, WHalf>,
-                             fma_panels<Lanes, XBf16, WBf16>,
-                             false,
+                             make_panels<Lanes, XFloat, WFloat>(),
+                             make_panels<DoubleLanes, XFloat, WFloat>(),
+                             make_panels<Lanes, XFloat, WBf16>(),
+                             make_panels<Lanes, XFloat, WHalf>(),
+                             {nullptr, {}},
+                             pack,
                              activate,
                              convert,
                              accumulate,
