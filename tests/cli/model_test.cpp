@@ -120,6 +120,17 @@ TEST(LogitsVerb, WritesWhatTheLibraryComputes) {
   }
   EXPECT_GT(largest, 1.0);
   EXPECT_LE(worst, 1e-5 * largest);
+
+  expect_success("logits --model '" + kModel + "' --ids '" + ids + "' --pieces 2,1 --out '" +
+                 scratch.file("p.safetensors") + "'");
+  const Checkpoint pieces = Checkpoint::open(scratch.file("p.safetensors"));
+  EXPECT_EQ(pieces.tensor("logits.1").shape, file.tensor("logits.1").shape);
+  const TensorView again = pieces.tensor("logits.0");
+  ASSERT_EQ(again.shape, logits.shape);
+  for (std::int64_t i = 0; i < logits.shape.elements(); ++i) {
+    ASSERT_NEAR(load_float(again.data, again.dtype, i), load_float(logits.data, logits.dtype, i),
+                1e-5 * largest);
+  }
   const std::string never = scratch.file("never.safetensors");
   const auto refused = [&](const std::string& ids_file, const std::string& reason) {
     expect_refusal("logits --model '" + kModel + "' --ids '" + ids_file + "' --out '" + never + "'",
