@@ -1,5 +1,5 @@
 // Launches that may begin while the kernel before them ends (programmatic dependent launch): every
-// block waits before it touches what earlier kernels wrote, and before it ends.
+// kernel calls begin() before it touches what earlier ones wrote.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -14,17 +14,11 @@ namespace sluice::cuda {
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 
-// Waits until everything before this kernel in the stream is done and visible.
-__device__ inline void wait_for_earlier() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
-
-// Lets the next kernel start its own prologue, once every block of this one has come here.
-__device__ inline void start_next() {
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-}
-
+// Waits until everything before this kernel in the stream is done and visible, then lets the next
+// kernel start its own prologue.
 __device__ inline void begin() {
-  wait_for_earlier();
-  start_next();
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }
 
 // More than 48 KiB of shared memory must be asked for, once per kernel and device.
