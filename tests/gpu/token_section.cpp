@@ -85,6 +85,20 @@ void check_long(std::int64_t tokens, std::int64_t boundary, Findings& findings,
   }
 }
 
+// Groups so many that a warp's room for them comes to the limits of shared memory, which a kernel
+// must ask to exceed.
+void check_many_groups(std::int64_t experts, std::int64_t groups, std::int64_t tokens,
+                       Findings& findings) {
+  MoeSpec spec = auditing::neutral_spec({experts, 8, 72, 40});
+  spec.router.n_group = groups;
+  spec.router.topk_group = groups / 2;
+  const Case subject = auditing::plain_case(spec, 29, tokens);
+  const auto comparison = auditing::compare(subject, auditing::Oracle(subject),
+                                            auditing::run_case(backend("cuda"), subject, {}));
+  findings.expect(comparison.ok(), "E {} in {} groups, T {}: {}", experts, groups, tokens,
+                  comparison.message);
+}
+
 }  // namespace
 
 void run_token_counts(const Settings& settings, Findings& findings) {
@@ -99,6 +113,12 @@ void run_token_counts(const Settings& settings, Findings& findings) {
     for (const std::int64_t tokens : {piece - 1, piece, piece + 1, 2 * piece, 2 * piece + 1}) {
       check_long(tokens, piece, findings, piece);
     }
+  }
+  for (const std::int64_t tokens : {4, 28, 70, 1100}) {
+    check_many_groups(256, 4, tokens, findings);
+    check_many_groups(256, 128, tokens, findings);
+    check_many_groups(1024, 512, tokens, findings);
+    if (settings.brief) break;
   }
   if (settings.brief) return;
   // Calls are cut into chunks of 16384 tokens; 65535 is what a grid's second dimension can count.

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "backends/cuda/error.hpp"
+#include "backends/cuda/route_choice.hpp"
 #include "base/fail.hpp"
 #include "base/token_rows.hpp"
 
@@ -68,17 +69,15 @@ CudaExperts::Call CudaExperts::prepare(std::int64_t tokens, Workspace& workspace
   plan.top_k = static_cast<int>(top_k);
   plan.local_experts = static_cast<int>(bank_.local_experts);
   plan.segment_groups = static_cast<int>(segment_groups);
-  plan.sort_tokens = sort_tokens(tokens);
-  plan.sort_blocks = static_cast<int>(ceil_div(tokens, plan.sort_tokens));
+  plan.block_tokens = static_cast<int>(block_tokens(tokens));
+  plan.blocks = static_cast<int>(ceil_div(tokens, plan.block_tokens));
+  plan.count_row = static_cast<int>(count_row(bank_.local_experts));
   plan.counter_count = static_cast<int>(1 + ready);
   plan.slot_local = workspace.take<std::int32_t>(slots).data();
   plan.slot_weight = workspace.take<float>(slots).data();
   plan.slot_row = workspace.take<std::int32_t>(slots).data();
-  plan.block_base =
-      workspace.take<std::int32_t>(bank_.local_experts * max_sort_blocks(tokens)).data();
-  plan.expert_row = workspace.take<std::int32_t>(bank_.local_experts).data();
-  plan.row_token = workspace.take<std::int32_t>(dense ? 0 : groups * kGroupRows).data();
-  plan.group_count = workspace.take<std::int32_t>(1).data();
+  plan.block_counts = workspace.take<std::uint8_t>(max_blocks(tokens) * plan.count_row).data();
+  plan.slot_rank = workspace.take<std::uint8_t>(slots).data();
   plan.segments = workspace.take<Segment>(segments).data();
   plan.segment_count = workspace.take<std::int32_t>(1).data();
   plan.counters = workspace.take<std::int32_t>(plan.counter_count).data();
@@ -216,13 +215,15 @@ void CudaExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& 
 
   call.staging.hidden_states = input.hidden_states.data;
   call.staging.dtype = input.hidden_states.dtype;
+  Prefetch ahead;
+  ahead.from = bank_.weights1;
+  ahead.bytes = prefetch_bytes(tokens * spec_.router.top_k, spec_.experts.hidden_size,
+                               bank_.routed.bytes1() * bank_.local_experts);
   if (tokens <= kDenseTokens) {
     prepare_dense(routing, call.plan, call.staging, stream);
   } else {
-    route(routing, call.plan, stream);
-    make_plan(call.plan, stream);
-    sort_rows(call.plan, call.staging, stream);
-    stage(call.plan, call.staging, stream);
+    route(routing, call.plan, ahead, stream);
+    place(call.plan, call.staging, stream);
   }
   run_ffn(call.ffn, stream);
 

@@ -1,5 +1,5 @@
 // Launches that may begin while the kernel before them ends (programmatic dependent launch): every
-// kernel calls begin() before it touches what earlier ones wrote.
+// block waits before it touches what earlier kernels wrote, and before it ends.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -14,19 +14,34 @@ namespace sluice::cuda {
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
 
-// Waits until everything before this kernel in the stream is done and visible, then lets the next
-// kernel start its own prologue.
-__device__ inline void begin() {
-  asm volatile("griddepcontrol.wait;" ::: "memory");
+// Waits until everything before this kernel in the stream is done and visible.
+__device__ inline void wait_for_earlier() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+
+// Lets the next kernel start its own prologue, once every block of this one has come here.
+__device__ inline void start_next() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }
 
-// More than 48 KiB of shared memory must be asked for, once per kernel and device.
+__device__ inline void begin() {
+  wait_for_earlier();
+  start_next();
+}
+
+// More than 48 KiB of shared memory, what the kernel itself declares included, must be asked for.
+// It asks for all there is: the limit belongs to the kernel, and another thread that launches it
+// for a smaller layer must not lower what this one is about to use.
 template <typename Kernel>
 void allow_shared_memory(Kernel kernel, std::size_t bytes) {
-  if (bytes <= 48 * 1024) return;
+  cudaFuncAttributes own{};
+  check(cudaFuncGetAttributes(&own, kernel), "cudaFuncGetAttributes");
+  if (bytes + own.sharedSizeBytes <= 48 * 1024) return;
+  int device = 0;
+  int most = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+        "cudaDeviceGetAttribute(MaxSharedMemoryPerBlockOptin)");
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(bytes)),
+                             most - static_cast<int>(own.sharedSizeBytes)),
         "cudaFuncSetAttribute(MaxDynamicSharedMemorySize)");
 }
 

@@ -1,4 +1,4 @@
-// How matrices lie in device memory: what pack.cu and stage.cu write and wgmma reads.
+// How matrices lie in device memory: what pack.cu and staging.cuh write and wgmma reads.
 //
 //   block   64 columns of one row: 128 bytes, eight chunks of 16
 //   group   8 rows x 64 columns = 1024 bytes: row r at 128 r, its chunk c at 16 (c ^ r)

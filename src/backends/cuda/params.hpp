@@ -16,20 +16,6 @@ namespace sluice::cuda {
 // Up to here the tokens of a call are one group: every expert that is hit computes all of them, so
 // that tokens need not be sorted.
 inline constexpr int kDenseTokens = 8;
-// Tokens of one block of the counting sort: few where tokens are few, so that they are routed on
-// many multiprocessors; more where there would be too many blocks to scan.
-inline constexpr int kMaxSortTokens = 32;
-inline constexpr int kFewSortTokens = 8;
-inline constexpr std::int64_t kFewSorted = 1024;
-constexpr int sort_tokens(std::int64_t tokens) {
-  return tokens <= kFewSorted ? kFewSortTokens : kMaxSortTokens;
-}
-// Grows with the tokens, unlike the number of blocks itself.
-constexpr std::int64_t max_sort_blocks(std::int64_t tokens) {
-  const std::int64_t few = ceil_div(tokens < kFewSorted ? tokens : kFewSorted, kFewSortTokens);
-  const std::int64_t many = ceil_div(tokens, kMaxSortTokens);
-  return few > many ? few : many;
-}
 inline constexpr int kMaxTopK = 32;
 inline constexpr int kMaxExperts = 1024;
 
@@ -82,18 +68,19 @@ struct Plan {
   int first_token = 0;  // of the call: where this piece of it begins
   int top_k = 0;
   int local_experts = 0;
-  int segment_groups = 0;  // longest segment, in groups
-  int sort_tokens = 0;     // of one block of the counting sort
-  int sort_blocks = 0;
+  int segment_groups = 0;                 // longest segment, in groups
   std::int32_t* slot_local = nullptr;     // [tokens, K] local expert or -1
   float* slot_weight = nullptr;           // [tokens, K]
   std::int32_t* slot_row = nullptr;       // [tokens, K] row of y, or -1
-  std::int32_t* block_base = nullptr;     // [sort_blocks, local experts] slots; then first ranks
-  std::int32_t* expert_row = nullptr;     // [local experts] first row
-  std::int32_t* row_token = nullptr;      // [rows], -1 where a group is not full
-  std::int32_t* group_count = nullptr;    // [1]
   Segment* segments = nullptr;            // longest first
   std::int32_t* segment_count = nullptr;  // [1]
+
+  // Of the counting sort.
+  int block_tokens = 0;
+  int blocks = 0;
+  int count_row = 0;
+  std::uint8_t* block_counts = nullptr;  // [blocks, count_row] slots of each local expert
+  std::uint8_t* slot_rank = nullptr;     // [tokens, K] among its block's slots of the same expert
 
   // Cleared by the plan, counted up by the FFN's CTAs.
   std::int32_t* counters = nullptr;  // what follows, together
@@ -101,6 +88,7 @@ struct Plan {
   std::int32_t* next_tile = nullptr;  // [1] claimed
   std::int32_t* ready = nullptr;      // [shared segments + segments] GEMM 1 tiles done
 
+  SLUICE_HOST_DEVICE int block_slots() const { return block_tokens * top_k; }
 #ifdef __CUDACC__
   __device__ int live_tokens() const {
     return token_count == nullptr ? tokens : min(max(*token_count - first_token, 0), tokens);
@@ -115,12 +103,18 @@ struct Staging {
   int hidden = 0;
   int column_blocks = 0;
   std::int64_t groups = 0;  // of `x`, the shared block's included
-  int routed_groups = 0;    // those before the shared block's, at most
+  int routed_groups = 0;    // those before the shared block's
   bool has_shared = false;
   bool weight_on_input = false;        // K = 1: rows of routed experts are weight * x
   const float* shared_gate = nullptr;  // [H] or null
   float* gate_out = nullptr;           // [tokens] sigmoid(shared_gate . x)
   std::uint8_t* x = nullptr;           // tokens layout
+};
+
+// Weights that are fetched into the second-level cache while routing leaves memory idle.
+struct Prefetch {
+  const std::uint8_t* from = nullptr;
+  std::int64_t bytes = 0;  // whole tiles
 };
 
 struct ActivationParams {
@@ -178,13 +172,10 @@ struct Ffn {
 // Before all others, if at all.
 void router_logits(const RouterLogits& args, cudaStream_t stream);
 
-// One launch each, in the order of the stream. Any number of tokens: route, make_plan,
-// sort_rows, stage …
-void route(const Routing& routing, const Plan& plan, cudaStream_t stream);
-void make_plan(const Plan& plan, cudaStream_t stream);
-void sort_rows(const Plan& plan, const Staging& staging, cudaStream_t stream);
-void stage(const Plan& plan, const Staging& staging, cudaStream_t stream);
-// … or at most kDenseTokens: all of these at once.
+// One launch each, in the order of the stream. Routing, plan and staging of any number of tokens …
+void route(const Routing& routing, const Plan& plan, const Prefetch& prefetch, cudaStream_t stream);
+void place(const Plan& plan, const Staging& staging, cudaStream_t stream);
+// … and of at most kDenseTokens.
 void prepare_dense(const Routing& routing, const Plan& plan, const Staging& staging,
                    cudaStream_t stream);
 void run_ffn(const Ffn& ffn, cudaStream_t stream);

@@ -69,6 +69,11 @@ __device__ inline void bulk_load(void* to, const void* from, std::uint32_t bytes
       : "memory");
 }
 
+// Brings `bytes`, a multiple of 16, into the second-level cache.
+__device__ inline void bulk_prefetch(const void* from, std::uint32_t bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+}
+
 __device__ inline std::uint64_t evict_first() {
   std::uint64_t policy;
   asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));

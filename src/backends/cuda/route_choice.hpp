@@ -1,11 +1,11 @@
-// Sizes of the routing kernels, from the router alone.
+// Sizes of the routing kernels: pure functions, so that they are tested without a GPU.
 #pragma once
 
 #include <cstdint>
 
 #include <sluice/spec.hpp>
 
-#include "backends/cuda/layout.hpp"
+#include "backends/cuda/params.hpp"
 
 namespace sluice::cuda {
 
@@ -14,9 +14,44 @@ constexpr int experts_per_lane(std::int64_t experts) {
   return experts <= 128 ? 4 : experts <= 256 ? 8 : experts <= 512 ? 16 : 32;
 }
 
-// Floats of shared memory that a warp needs to rank groups.
+// Tokens of one block of the counting sort: as many blocks as multiprocessors where there are
+// tokens enough, a warp per token where there are not. At most 255, since counts are bytes.
+inline constexpr int kMaxBlocks = 128;
+inline constexpr int kLeastBlockTokens = 8;
+constexpr std::int64_t block_tokens(std::int64_t tokens) {
+  const std::int64_t even = round_up(ceil_div(tokens, kMaxBlocks), 4);
+  return even < kLeastBlockTokens ? kLeastBlockTokens : even;
+}
+// Grows with the tokens, unlike the number of blocks itself.
+constexpr std::int64_t max_blocks(std::int64_t tokens) {
+  const std::int64_t least = ceil_div(tokens, kLeastBlockTokens);
+  return least < kMaxBlocks ? least : kMaxBlocks;
+}
+// Counts of a block, padded so that 2^n threads read them, 16 bytes each.
+constexpr std::int64_t count_row(std::int64_t experts) {
+  std::int64_t loads = 1;
+  while (loads * 16 < experts) loads *= 2;
+  return loads * 16;
+}
+
+// Weights to fetch into the second-level cache before it is known who is hit, for nearly everybody
+// will be. They must still be there when the FFN comes to them, beside the rows that are staged and
+// written meanwhile: with many tokens each would push the other out.
+constexpr std::int64_t prefetch_bytes(std::int64_t slots, std::int64_t hidden,
+                                      std::int64_t weights) {
+  constexpr std::int64_t kMost = std::int64_t{24} << 20;
+  constexpr std::int64_t kBeside = std::int64_t{32} << 20;
+  const std::int64_t rows = slots * hidden * 6;  // bf16 staged, fp32 written
+  if (rows > kBeside) return 0;
+  return (weights < kMost ? weights : kMost) / kTileBytes * kTileBytes;
+}
+
+// Floats of shared memory that a warp needs to route a token: who was chosen, and for groups the
+// scores of experts and groups.
 SLUICE_HOST_DEVICE constexpr int group_scratch(const RouterSpec& router) {
-  return router.n_group > 1 ? static_cast<int>(router.num_experts + router.n_group) : 0;
+  const bool grouped = router.n_group > 1;
+  const int scores = grouped ? static_cast<int>(router.num_experts + router.n_group) : 0;
+  return 2 * kMaxTopK + (scores + 1) / 2 * 2;
 }
 
 }  // namespace sluice::cuda

@@ -16,13 +16,6 @@ struct RoutedSlot {
   float weight = 0.0f;
 };
 
-// Larger is better; NaN counts as -inf, -0 as +0. Never 0, which marks what is taken or absent.
-__device__ inline std::uint32_t choice_key(float score) {
-  if (isnan(score)) score = minus_infinity();
-  const std::uint32_t bits = __float_as_uint(score + 0.0f);
-  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
-
 // What the K best are chosen by. Without bias and groups that is the logit itself: every score
 // function increases with it.
 template <int kPerLane>
@@ -101,20 +94,25 @@ __device__ void mask_groups(const RouterSpec& router, float (&score)[kPerLane], 
   __syncwarp();
 }
 
+// All logits of a token, -inf beyond the last: loads first, so that they are under way together.
 template <int kPerLane>
-__device__ RoutedSlot route_logits(const Routing& args, int token, float* scratch) {
-  const RouterSpec& router = args.router;
+__device__ void load_logits(const Routing& args, std::int64_t first, float (&logit)[kPerLane]) {
   const int lane = threadIdx.x % 32;
-  const int experts = static_cast<int>(router.num_experts);
-  float logit[kPerLane];
+  const int experts = static_cast<int>(args.router.num_experts);
+  const auto load = [&](DType dtype) {
 #pragma unroll
-  for (int i = 0; i < kPerLane; ++i) {
-    const int expert = i * 32 + lane;
-    logit[i] = minus_infinity();
-    if (expert < experts) {
-      logit[i] = load_element(args.logits, args.logits_dtype,
-                              static_cast<std::int64_t>(token) * experts + expert);
+    for (int i = 0; i < kPerLane; ++i) {
+      const int expert = i * 32 + lane;
+      logit[i] = minus_infinity();
+      if (expert < experts) logit[i] = load_element(args.logits, dtype, first + expert);
     }
+  };
+  if (args.logits_dtype == DType::f32) {
+    load(DType::f32);
+  } else if (args.logits_dtype == DType::bf16) {
+    load(DType::bf16);
+  } else {
+    load(DType::f16);
   }
   if (args.router_bias != nullptr) {
 #pragma unroll
@@ -122,10 +120,62 @@ __device__ RoutedSlot route_logits(const Routing& args, int token, float* scratc
       if (i * 32 + lane < experts) logit[i] += args.router_bias[i * 32 + lane];
     }
   }
-  if (router.router_logits_dtype == LogitsDType::bf16) {
+  if (args.router.router_logits_dtype == LogitsDType::bf16) {
 #pragma unroll
     for (int i = 0; i < kPerLane; ++i) logit[i] = __bfloat162float(__float2bfloat16_rn(logit[i]));
   }
+}
+
+struct Chosen {
+  std::int32_t expert;
+  float logit;
+};
+
+// The `top_k` experts of the largest keys, ties to the lower one: lane k gets the k-th. Keys are
+// used up. `chosen`: [kMaxTopK] of this warp. What leads from one round to the next is short: who
+// was chosen is left in shared memory, and read when all are.
+template <int kPerLane>
+__device__ Chosen choose(int top_k, std::uint32_t (&key)[kPerLane], const float (&logit)[kPerLane],
+                         Chosen* chosen) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll 1
+  for (int slot = 0; slot < top_k; ++slot) {
+    std::uint32_t best = key[0];
+#pragma unroll
+    for (int i = 1; i < kPerLane; ++i) best = max(best, key[i]);
+    const std::uint32_t winner = __reduce_max_sync(kAllLanes, best);
+    bool owns = best == winner;
+    const unsigned owners = __ballot_sync(kAllLanes, owns);
+    if ((owners & (owners - 1)) != 0) {
+      int place = kPerLane;
+#pragma unroll
+      for (int i = kPerLane - 1; i >= 0; --i) place = key[i] == winner ? i : place;
+      const unsigned own = place * 32u + lane;
+      const unsigned lowest = __reduce_min_sync(kAllLanes, owns ? own : 0xffffffffu);
+      owns = owns && own == lowest;
+    }
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) {
+      if (owns && key[i] == winner) {
+        key[i] = 0;
+        chosen[slot] = {i * 32 + lane, logit[i]};
+        owns = false;
+      }
+    }
+  }
+  __syncwarp();
+  return chosen[lane];
+}
+
+// `scratch`: group_scratch() floats of this warp, aligned to 8 bytes.
+template <int kPerLane>
+__device__ RoutedSlot route_logits(const Routing& args, int token, float* scratch) {
+  const RouterSpec& router = args.router;
+  const int lane = threadIdx.x % 32;
+  const int experts = static_cast<int>(router.num_experts);
+  const int top_k = static_cast<int>(router.top_k);
+  float logit[kPerLane];
+  load_logits(args, static_cast<std::int64_t>(token) * experts, logit);
 
   Softmax softmax;
   if (router.score_func == ScoreFunc::softmax && router.score_order == ScoreOrder::before_topk) {
@@ -143,44 +193,16 @@ __device__ RoutedSlot route_logits(const Routing& args, int token, float* scratc
 
   float score[kPerLane];
   choice_scores(args, logit, softmax, score);
-  if (router.n_group > 1) mask_groups(router, score, scratch);
+  if (router.n_group > 1) mask_groups(router, score, scratch + 2 * kMaxTopK);
 
   std::uint32_t key[kPerLane];
 #pragma unroll
   for (int i = 0; i < kPerLane; ++i) key[i] = i * 32 + lane < experts ? choice_key(score[i]) : 0;
-  int id = 0;
-  float chosen_logit = 0.0f;
-  const int top_k = static_cast<int>(router.top_k);
-#pragma unroll 1
-  for (int slot = 0; slot < top_k; ++slot) {
-    std::uint32_t best = 0;
-    int place = 0;
-#pragma unroll
-    for (int i = 0; i < kPerLane; ++i) {
-      if (key[i] > best) {
-        best = key[i];
-        place = i;
-      }
-    }
-    const std::uint32_t winner = __reduce_max_sync(kAllLanes, best);
-    const unsigned chosen =
-        __reduce_min_sync(kAllLanes, best == winner ? place * 32u + lane : 0xffffffffu);
-    float owned = 0.0f;
-#pragma unroll
-    for (int i = 0; i < kPerLane; ++i) {
-      if (i * 32 + lane == static_cast<int>(chosen)) {
-        key[i] = 0;
-        owned = logit[i];
-      }
-    }
-    const float its_logit = __shfl_sync(kAllLanes, owned, chosen % 32);
-    if (lane == slot) {
-      id = static_cast<int>(chosen);
-      chosen_logit = its_logit;
-    }
-  }
-  const float weight = weigh(args, id, chosen_logit, softmax);
-  return {lane < top_k ? id : -1, weight};
+  const Chosen chosen = choose(top_k, key, logit, reinterpret_cast<Chosen*>(scratch));
+  const bool active = lane < top_k;
+  const float weight =
+      weigh(args, active ? chosen.expert : 0, active ? chosen.logit : 0.0f, softmax);
+  return {active ? chosen.expert : -1, weight};
 }
 
 // Given routing: ids out of range or named before, and weights that are not finite, are skipped.
@@ -207,14 +229,18 @@ __device__ RoutedSlot route_token(const Routing& args, int token, float* scratch
   return route_logits<kPerLane>(args, token, scratch);
 }
 
+// -1: no expert, or another rank's.
+__device__ inline std::int32_t local_expert(const Routing& args, const RoutedSlot& slot) {
+  return slot.id < 0 || args.local_expert == nullptr ? slot.id : args.local_expert[slot.id];
+}
+
 // Writes a token's slots where the plan and the caller want them; returns the local expert.
 __device__ inline std::int32_t store_slot(const Routing& args, const Plan& plan, int token,
                                           const RoutedSlot& slot) {
   const int lane = threadIdx.x % 32;
   if (lane >= plan.top_k) return -1;
   const int at = token * plan.top_k + lane;
-  const std::int32_t local =
-      slot.id < 0 || args.local_expert == nullptr ? slot.id : args.local_expert[slot.id];
+  const std::int32_t local = local_expert(args, slot);
   plan.slot_local[at] = local;
   plan.slot_weight[at] = slot.weight;
   if (args.ids_out != nullptr) args.ids_out[at] = slot.id;

@@ -12,13 +12,23 @@ namespace sluice::cuda {
 __device__ inline float minus_infinity() { return __int_as_float(0xff800000); }
 __device__ inline float lowest_float() { return -3.402823466e+38f; }
 
-// Out of line: these kernels run once per layer, after weights have streamed through every cache,
-// so that what they cost is mostly the fetching of their instructions.
-__device__ __noinline__ static float sigmoid_of(float x) {
+// Larger is better; NaN counts as -inf, -0 as +0. Never 0, which marks what is taken or absent.
+__device__ inline std::uint32_t choice_key(float score) {
+  if (isnan(score)) score = minus_infinity();
+  const std::uint32_t bits = __float_as_uint(score + 0.0f);
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+__device__ inline float key_score(std::uint32_t key) {
+  return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key);
+}
+
+__device__ inline float sigmoid_of(float x) {
   const float e = expf(-fabsf(x));
   return (x < 0 ? e : 1.0f) / (1.0f + e);
 }
 
+// Out of line, since it is rare: these kernels run once per layer, after weights have streamed
+// through every cache, so that they wait for their own instructions.
 __device__ __noinline__ static float sqrt_softplus_of(float x) {
   return sqrtf(fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x))));
 }
@@ -31,11 +41,7 @@ __device__ T warp_sum(T value) {
 }
 
 __device__ inline float warp_max(float value) {  // skips NaN
-#pragma unroll
-  for (int step = 16; step > 0; step /= 2) {
-    value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, step));
-  }
-  return value;
+  return key_score(__reduce_max_sync(kAllLanes, choice_key(value)));
 }
 
 struct Softmax {
@@ -46,8 +52,8 @@ struct Softmax {
 // The K weights, one per lane, computed in T. `lost`: normalising would bring back what T could
 // not hold.
 template <typename T>
-__device__ __noinline__ T weigh_in(const Routing& args, int id, float chosen_logit,
-                                   const Softmax& softmax, bool& lost) {
+__device__ __forceinline__ T weigh_in(const Routing& args, int id, float chosen_logit,
+                                      const Softmax& softmax, bool& lost) {
   const RouterSpec& router = args.router;
   const bool active = static_cast<int>(threadIdx.x % 32) < router.top_k;
   const bool before = router.score_order == ScoreOrder::before_topk;
@@ -83,11 +89,17 @@ __device__ __noinline__ T weigh_in(const Routing& args, int id, float chosen_log
   return score;
 }
 
-__device__ inline float weigh(const Routing& args, int id, float chosen_logit,
-                              const Softmax& softmax) {
+__device__ __noinline__ static float weigh_in_double(const Routing& args, int id,
+                                                     float chosen_logit, Softmax softmax) {
+  bool lost = false;
+  return static_cast<float>(weigh_in<double>(args, id, chosen_logit, softmax, lost));
+}
+
+__device__ __forceinline__ float weigh(const Routing& args, int id, float chosen_logit,
+                                       const Softmax& softmax) {
   bool lost = false;
   float weight = weigh_in<float>(args, id, chosen_logit, softmax, lost);
-  if (lost) weight = static_cast<float>(weigh_in<double>(args, id, chosen_logit, softmax, lost));
+  if (lost) weight = weigh_in_double(args, id, chosen_logit, softmax);
   return isfinite(weight) ? weight : 0.0f;
 }
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "backends/cuda/combine_choice.hpp"
 #include "backends/cuda/params.hpp"
 #include "backends/cuda/route_choice.hpp"
 
@@ -48,14 +49,52 @@ TEST(CudaTileChoice, FewExpertsFillWideTilesEarly) {
   EXPECT_EQ(choose_ffn({1024, 2, 512, true}), FfnTile::rows64_tokens32);
 }
 
-TEST(CudaSortBlocks, TheSizeAskedForCoversEveryCountAndGrows) {
+TEST(CudaRouteChoice, BlocksCoverTheTokensAndTheirSizeGrows) {
   std::int64_t before = 0;
-  for (std::int64_t tokens = 1; tokens <= 6000; ++tokens) {
-    const std::int64_t most = max_sort_blocks(tokens);
-    EXPECT_GE(most, ceil_div(tokens, sort_tokens(tokens))) << tokens;
-    EXPECT_GE(most, before) << tokens;
-    before = most;
+  for (std::int64_t tokens = 1; tokens <= 16384; ++tokens) {
+    const std::int64_t blocks = ceil_div(tokens, block_tokens(tokens));
+    EXPECT_LE(blocks, max_blocks(tokens)) << tokens;
+    EXPECT_GE(max_blocks(tokens), before) << tokens;
+    EXPECT_LE(block_tokens(tokens), 255) << tokens;  // counts and ranks are bytes
+    EXPECT_EQ(block_tokens(tokens) % 4, 0) << tokens;
+    before = max_blocks(tokens);
   }
+  EXPECT_EQ(block_tokens(1024), 8);
+  EXPECT_EQ(block_tokens(1025), 12);
+  EXPECT_EQ(block_tokens(16384), 128);
+}
+
+TEST(CudaRouteChoice, CountsOfABlockAreAPowerOfTwoOfLoads) {
+  for (std::int64_t experts = 1; experts <= kMaxExperts; ++experts) {
+    const std::int64_t loads = count_row(experts) / 16;
+    EXPECT_GE(loads * 16, experts);
+    EXPECT_EQ(loads & (loads - 1), 0) << experts;
+  }
+  EXPECT_EQ(count_row(16), 16);
+  EXPECT_EQ(count_row(17), 32);
+  EXPECT_EQ(count_row(160), 256);
+}
+
+TEST(CudaRouteChoice, WeightsAreFetchedAheadWhereTheRowsLeaveRoom) {
+  EXPECT_EQ(prefetch_bytes(256 * 8, 2048, std::int64_t{1} << 30), 24 << 20);
+  EXPECT_EQ(prefetch_bytes(1024 * 8, 2048, std::int64_t{1} << 30), 0);
+  EXPECT_EQ(prefetch_bytes(256 * 8, 2048, 5 * kTileBytes), 5 * kTileBytes);
+}
+
+TEST(CudaCombineChoice, WarpsCoverARowAndNoneIsIdle) {
+  for (std::int64_t hidden = 8; hidden <= 8192; hidden += 8) {
+    const std::int64_t steps = ceil_div(hidden, kCombineColumns);
+    EXPECT_EQ(combine_parts(1, hidden), steps);
+    std::int64_t before = steps;
+    for (const std::int64_t tokens : {9, 100, 1000, 5000, 16384}) {
+      const std::int64_t parts = combine_parts(tokens, hidden);
+      EXPECT_GE(parts, 1);
+      EXPECT_LE(parts, before) << tokens;
+      before = parts;
+    }
+  }
+  EXPECT_EQ(combine_parts(1024, 2048), 6);
+  EXPECT_EQ(combine_parts(16384, 2048), 1);
 }
 
 TEST(CudaRouteChoice, EveryExpertHasALane) {
@@ -64,9 +103,9 @@ TEST(CudaRouteChoice, EveryExpertHasALane) {
   }
   RouterSpec router;
   router.num_experts = 256;
-  EXPECT_EQ(group_scratch(router), 0);
+  EXPECT_EQ(group_scratch(router), 64);
   router.n_group = 8;
-  EXPECT_EQ(group_scratch(router), 264);
+  EXPECT_EQ(group_scratch(router), 328);
 }
 
 }  // namespace
