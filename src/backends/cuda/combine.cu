@@ -56,10 +56,13 @@ __device__ void combine_four(const Combine& args, const Plan& plan, const Slot* 
   store_four(args.output, args.dtype, static_cast<std::int64_t>(token) * args.hidden + column, sum);
 }
 
-// `parts` warps per token, whose columns alternate. The plan may be read before begin(): the FFN
+// `parts` warps per token, whose columns alternate. The plan may be read before the FFN is done: it
 // lets this kernel start after it has waited for the plan itself.
-__global__ void __launch_bounds__(kWarps * 32) combine_kernel(Combine args, Plan plan, int parts) {
+__global__ void __launch_bounds__(kWarps * 32)
+    combine_kernel(const __grid_constant__ Combine args, const __grid_constant__ Plan plan,
+                   int parts) {
   __shared__ Slot slots[kWarps][kMaxTopK];
+  start_next();
   const int lane = threadIdx.x % 32;
   const int warp = threadIdx.x / 32;
   const int task = blockIdx.x * kWarps + warp;
@@ -72,7 +75,7 @@ __global__ void __launch_bounds__(kWarps * 32) combine_kernel(Combine args, Plan
   }
   slots[warp][lane] = own;
   __syncwarp();
-  begin();
+  wait_for_earlier();
   if (!live) return;
   for (int column = task % parts * kCombineColumns + lane * 4; column < args.hidden;
        column += parts * kCombineColumns) {

@@ -221,6 +221,8 @@ void CudaExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& 
                                bank_.routed.bytes1() * bank_.local_experts);
   if (tokens <= kDenseTokens) {
     prepare_dense(routing, call.plan, call.staging, stream);
+  } else if (routes_few(tokens, spec_.router.num_experts)) {
+    route_few(routing, call.plan, call.staging, ahead, stream);
   } else {
     route(routing, call.plan, ahead, stream);
     place(call.plan, call.staging, stream);

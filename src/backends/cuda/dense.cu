@@ -55,10 +55,13 @@ __device__ void route_and_plan(const Routing& args, const Plan& plan, float* scr
 }
 
 template <int kPerLane>
-__global__ void __launch_bounds__(kThreads) dense_kernel(Routing args, Plan plan, Staging staging) {
+__global__ void __launch_bounds__(kThreads)
+    dense_kernel(const __grid_constant__ Routing args, const __grid_constant__ Plan plan,
+                 const __grid_constant__ Staging staging) {
   extern __shared__ float scratch[];
   __shared__ float factors[kDenseTokens];
-  begin();
+  start_next();
+  wait_for_earlier();
   if (blockIdx.x == 0) return route_and_plan<kPerLane>(args, plan, scratch);
   const int warp = threadIdx.x / 32;
   const int live = plan.live_tokens();

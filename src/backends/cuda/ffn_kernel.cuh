@@ -102,13 +102,14 @@ __global__ void __launch_bounds__(Shape::kThreads, 1) ffn_kernel(const __grid_co
   if (threadIdx.x == 0) shared.init();
   __syncthreads();
   begin();
+  const int claimed = threadIdx.x == 64 ? Schedule<Shape::kRowTiles>::claim_of(ffn) : 0;
   const Schedule<Shape::kRowTiles> schedule(ffn);
 
   if (threadIdx.x < 128) {
     if constexpr (kMovesRegisters) shrink_registers<40>();
     if (threadIdx.x == 0) produce_weights(ffn, schedule, shared);
     if (threadIdx.x == 32) produce_tokens(ffn, schedule, shared);
-    if (threadIdx.x == 64) claim_tiles(schedule, shared);
+    if (threadIdx.x == 64) claim_tiles(schedule, claimed, shared);
     if (threadIdx.x == 96) finish_tiles(ffn, shared);
   } else {
     if constexpr (kMovesRegisters) grow_registers<232>();

@@ -85,11 +85,11 @@ __device__ Tile next_tile(FfnShared<Shape>& shared, Cursor<kQueue>& cursor) {
 }
 
 // Claims tiles, a few ahead: a claim takes as long as a small tile, so that the next one is under
-// way while this one's segment is looked up. One thread.
+// way while this one's segment is looked up. `claimed`: the first. One thread.
 template <typename Shape>
-__device__ void claim_tiles(const Schedule<Shape::kRowTiles>& schedule, FfnShared<Shape>& shared) {
+__device__ void claim_tiles(const Schedule<Shape::kRowTiles>& schedule, int claimed,
+                            FfnShared<Shape>& shared) {
   Cursor<kQueue> queue;
-  int claimed = schedule.claim();
   for (;;) {
     const int next = schedule.claim();
     const Tile tile = schedule.tile(claimed);

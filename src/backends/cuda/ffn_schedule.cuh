@@ -30,7 +30,9 @@ class Schedule {
         end1_(ffn.shared_segments * shared1_ + *ffn.plan.segment_count * routed1_),
         end_(end1_ + segments_ * tiles2_) {}
 
-  __device__ int claim() const { return atomicAdd(ffn_.plan.next_tile, 1); }
+  __device__ int claim() const { return claim_of(ffn_); }
+  // The same before there is a schedule: answer and the plan's sizes are then under way together.
+  __device__ static int claim_of(const Ffn& ffn) { return atomicAdd(ffn.plan.next_tile, 1); }
 
   // Tiles of GEMM 1 that a segment's h consists of.
   __device__ int tiles_of_h(int segment) const {
@@ -52,7 +54,7 @@ class Schedule {
       tile.stage = Stage::gemm1;
       const int shared_tiles = ffn_.shared_segments * shared1_;
       if (t < shared_tiles) {
-        place(tile, t, 0, ffn_.shared_segments, shared1_);
+        place_shared(tile, t, shared1_);
       } else {
         place_routed(tile, t - shared_tiles, routed1_);
       }
@@ -60,13 +62,12 @@ class Schedule {
       tile.stage = Stage::gemm2;
       const int shared_tiles = ffn_.shared_segments * tiles2_;
       if (t - end1_ < shared_tiles) {
-        place(tile, t - end1_, 0, ffn_.shared_segments, tiles2_);
+        place_shared(tile, t - end1_, tiles2_);
       } else {
         place_routed(tile, t - end1_ - shared_tiles, tiles2_);
       }
     }
     tile.row_tile *= kRowTiles;
-    tile.segment = segment(tile.index);
     const FfnBlocks& of = blocks(tile.segment);
     const bool first = tile.stage == Stage::gemm1;
     tile.row_tiles = min(kRowTiles, (first ? of.tiles1 : ffn_.tiles2) - tile.row_tile);
@@ -85,14 +86,20 @@ class Schedule {
     tile.index = run + inside % parts;
   }
 
+  __device__ void place_shared(Tile& tile, int t, int tiles) const {
+    place(tile, t, 0, ffn_.shared_segments, tiles);
+    tile.segment = shared_segment(tile.index);
+  }
+
   __device__ void place_routed(Tile& tile, int t, int tiles) const {
-    const Segment any = ffn_.plan.segments[t / tiles];
+    const int own = t / tiles;
+    const Segment any = ffn_.plan.segments[own];
     place(tile, t, any.run, any.parts, tiles);
+    tile.segment = tile.index == own ? any : ffn_.plan.segments[tile.index];
     tile.index += ffn_.shared_segments;
   }
 
-  __device__ Segment segment(int index) const {
-    if (index >= ffn_.shared_segments) return ffn_.plan.segments[index - ffn_.shared_segments];
+  __device__ Segment shared_segment(int index) const {
     const int first = index * ffn_.plan.segment_groups;
     const int rows = ffn_.plan.tokens - first * static_cast<int>(kGroupRows);
     return {-1,

@@ -175,6 +175,9 @@ void router_logits(const RouterLogits& args, cudaStream_t stream);
 // One launch each, in the order of the stream. Routing, plan and staging of any number of tokens …
 void route(const Routing& routing, const Plan& plan, const Prefetch& prefetch, cudaStream_t stream);
 void place(const Plan& plan, const Staging& staging, cudaStream_t stream);
+// … of few (routes_few) at once …
+void route_few(const Routing& routing, const Plan& plan, const Staging& staging,
+               const Prefetch& prefetch, cudaStream_t stream);
 // … and of at most kDenseTokens.
 void prepare_dense(const Routing& routing, const Plan& plan, const Staging& staging,
                    cudaStream_t stream);

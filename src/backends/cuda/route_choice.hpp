@@ -14,6 +14,14 @@ constexpr int experts_per_lane(std::int64_t experts) {
   return experts <= 128 ? 4 : experts <= 256 ? 8 : experts <= 512 ? 16 : 32;
 }
 
+// Few enough tokens for every block of threads to route all of them, a warp each, and to have a
+// thread per expert.
+inline constexpr int kFewTokens = 32;
+inline constexpr int kFewExperts = 512;
+constexpr bool routes_few(std::int64_t tokens, std::int64_t experts) {
+  return tokens <= kFewTokens && experts <= kFewExperts;
+}
+
 // Tokens of one block of the counting sort: as many blocks as multiprocessors where there are
 // tokens enough, a warp per token where there are not. At most 255, since counts are bytes.
 inline constexpr int kMaxBlocks = 128;

@@ -108,5 +108,11 @@ TEST(CudaRouteChoice, EveryExpertHasALane) {
   EXPECT_EQ(group_scratch(router), 328);
 }
 
+TEST(CudaRouteChoice, FewTokensAreRoutedByEveryBlock) {
+  EXPECT_TRUE(routes_few(32, 512));
+  EXPECT_FALSE(routes_few(33, 512));  // more than bits of a word
+  EXPECT_FALSE(routes_few(9, 513));   // more than threads
+}
+
 }  // namespace
 }  // namespace sluice::cuda
