@@ -160,6 +160,41 @@ struct Destination {
   long stride;  // bytes
 };
 
+// The next block's place there. Divisions are made once, not per block: they took most of the time
+// of copying one.
+struct Cursor {
+  char* to;
+  long group, stride;
+  long left = 0;  // columns left of a group of blocks
+  long step;      // bytes between blocks of a group, or between those of words
+
+  // `index`: of the first column, a multiple of 16.
+  SLUICE_INLINE Cursor(const Destination& destination, long index, long bytes)
+      : group(destination.group), stride(destination.stride) {
+    if (group > 0 && group < kBlock) {
+      to = destination.to + index / group * stride;
+      step = kBlock / group * stride;
+      return;
+    }
+    const long within = group == 0 ? index : index % group;
+    to = destination.to + within * bytes;
+    if (within != index) to += index / group * stride;
+    left = group == 0 ? __LONG_MAX__ : group - within;
+    step = kBlock * bytes;
+  }
+
+  SLUICE_INLINE bool of_words() const { return group > 0 && group < kBlock; }
+
+  SLUICE_INLINE void advance(long bytes) {
+    to += step;
+    if (of_words()) return;
+    left -= kBlock;
+    if (left > 0) return;
+    to += stride - group * bytes;
+    left = group;
+  }
+};
+
 // Whole blocks, nearly all there are, move in one instruction; a length that is not known is a
 // call.
 template <int bytes>
@@ -171,37 +206,30 @@ SLUICE_INLINE void copy_elements(void* to, const void* from, long count) {
   }
 }
 
-// The first `count` elements of a block, `index` a multiple of 16. Words are stored whole: a row
-// that ends inside a pair fills its padding.
-SLUICE_INLINE void put(const Stored& stored, long bytes, const Destination& destination, long index,
-                       long count) {
-  const long group = destination.group;
-  if (group == 0 || group >= kBlock) {
-    char* to = group == 0
-                   ? destination.to + index * bytes
-                   : destination.to + index / group * destination.stride + index % group * bytes;
+template <int words>
+SLUICE_INLINE void put_words(char* to, const char* from, long stride) {
+  for (int i = 0; i < words; ++i) __builtin_memcpy(to + i * stride, from + i * 4, 4);
+}
+
+// The first `count` elements of a block, and on to the next. Words are stored whole: a row that
+// ends inside a pair fills its padding.
+SLUICE_INLINE void put(const Stored& stored, long bytes, Cursor& at, long count) {
+  if (!at.of_words()) {
     if (bytes == 4) {
-      copy_elements<4>(to, stored.bytes, count);
+      copy_elements<4>(at.to, stored.bytes, count);
     } else {
-      copy_elements<2>(to, stored.bytes, count);
+      copy_elements<2>(at.to, stored.bytes, count);
     }
-    return;
-  }
-  char* to = destination.to + index / group * destination.stride;
-  const long words = (count + group - 1) / group;
-  if (words == kBlock) {
-    for (int i = 0; i < kBlock; ++i) {
-      __builtin_memcpy(to + i * destination.stride, stored.bytes + i * 4, 4);
-    }
-  } else if (words == kBlock / 2) {
-    for (int i = 0; i < kBlock / 2; ++i) {
-      __builtin_memcpy(to + i * destination.stride, stored.bytes + i * 4, 4);
-    }
+  } else if (count == kBlock && at.group == 1) {
+    put_words<kBlock>(at.to, stored.bytes, at.stride);
+  } else if (count == kBlock && at.group == 2) {
+    put_words<kBlock / 2>(at.to, stored.bytes, at.stride);
   } else {
-    for (long i = 0; i < words; ++i) {
-      __builtin_memcpy(to + i * destination.stride, stored.bytes + i * 4, 4);
+    for (long i = 0; i * at.group < count; ++i) {
+      __builtin_memcpy(at.to + i * at.stride, stored.bytes + i * 4, 4);
     }
   }
+  at.advance(bytes);
 }
 
 SLUICE_INLINE Block decode(const void* from, RowFormat format) {
@@ -235,8 +263,8 @@ SLUICE_INLINE Block get(const void* from, RowFormat format, long index, long cou
 template <bool gated, typename F>
 void activate_rows(const ActivationJob& job, F function) {
   constexpr long kStep = gated ? 2 * kBlock : kBlock;
-  const Destination out{static_cast<char*>(job.out), job.group, job.group_stride};
   const long bytes = element_bytes(job.out_format);
+  Cursor out({static_cast<char*>(job.out), job.group, job.group_stride}, job.first, bytes);
   for (long i = 0; i < job.count; i += kBlock) {
     const long at = i / kBlock * kStep;
     Block first = load(job.c + at);
@@ -259,7 +287,7 @@ void activate_rows(const ActivationJob& job, F function) {
       }
     }
     const long left = job.count - i;
-    put(encode(result, job.out_format), bytes, out, job.first + i, left < kBlock ? left : kBlock);
+    put(encode(result, job.out_format), bytes, out, left < kBlock ? left : kBlock);
   }
 }
 
@@ -282,56 +310,61 @@ void activate(const ActivationJob& job) {
   }
 }
 
-// Elements [first, last) of a row, first a multiple of 16.
+// `count` elements from `from` on.
 SLUICE_INLINE void convert_part(const void* from, RowFormat from_format, const Destination& to,
-                                RowFormat to_format, float scale, long first, long last) {
+                                RowFormat to_format, float scale, long count) {
   const long bytes = element_bytes(to_format);
-  for (long i = first; i < last; i += kBlock) {
-    const long count = last - i < kBlock ? last - i : kBlock;
-    Block block = get(from, from_format, i, count);
+  Cursor at(to, 0, bytes);
+  for (long i = 0; i < count; i += kBlock) {
+    const long now = count - i < kBlock ? count - i : kBlock;
+    Block block = get(from, from_format, i, now);
     for (int p = 0; p < kParts; ++p) block.part[p] *= scale;
-    put(encode(block, to_format), bytes, to, i, count);
+    put(encode(block, to_format), bytes, at, now);
   }
 }
 
 void convert(const ConvertJob& job) {
   convert_part(job.from, job.from_format, {static_cast<char*>(job.to), 0, 0}, job.to_format,
-               job.scale, 0, job.count);
+               job.scale, job.count);
 }
 
 // The bits themselves.
-SLUICE_INLINE void copy_part(const void* from, long bytes, const Destination& to, long first,
-                             long last) {
-  for (long i = first; i < last; i += kBlock) {
-    const long count = last - i < kBlock ? last - i : kBlock;
+SLUICE_INLINE void copy_part(const char* from, long bytes, const Destination& to, long count) {
+  Cursor at(to, 0, bytes);
+  for (long i = 0; i < count; i += kBlock) {
+    const long now = count - i < kBlock ? count - i : kBlock;
     Stored stored{};
-    const char* source = static_cast<const char*>(from) + i * bytes;
+    const char* source = from + i * bytes;
     if (bytes == 4) {
-      copy_elements<4>(stored.bytes, source, count);
+      copy_elements<4>(stored.bytes, source, now);
     } else {
-      copy_elements<2>(stored.bytes, source, count);
+      copy_elements<2>(stored.bytes, source, now);
     }
-    put(stored, bytes, to, i, count);
+    put(stored, bytes, at, now);
   }
 }
 
 // Few columns of all tokens at a time: they fill the same cache lines.
 void pack(const PackJob& job) {
-  constexpr long kColumns = 64;
+  constexpr long kColumns = 64;  // whole groups of every layout
   const long bytes = element_bytes(job.to_format);
+  const long from_bytes = element_bytes(job.from_format);
   const long group_bytes = job.group * bytes;
+  const long groups = kColumns / job.group;
+  Destination to{static_cast<char*>(job.to), job.group, job.tokens * group_bytes};
   for (long first = 0; first < job.cols; first += kColumns) {
-    const long last = first + kColumns < job.cols ? first + kColumns : job.cols;
+    const long count = job.cols - first < kColumns ? job.cols - first : kColumns;
     for (long t = 0; t < job.tokens; ++t) {
-      const Destination to{static_cast<char*>(job.to) + t * group_bytes, job.group,
-                           job.tokens * group_bytes};
+      const char* from = static_cast<const char*>(job.rows[t]) + first * from_bytes;
+      const Destination token{to.to + t * group_bytes, to.group, to.stride};
       if (job.from_format == job.to_format && job.scales == nullptr) {
-        copy_part(job.rows[t], bytes, to, first, last);
+        copy_part(from, bytes, token, count);
       } else {
-        convert_part(job.rows[t], job.from_format, to, job.to_format,
-                     job.scales != nullptr ? job.scales[t] : 1.0f, first, last);
+        convert_part(from, job.from_format, token, job.to_format,
+                     job.scales != nullptr ? job.scales[t] : 1.0f, count);
       }
     }
+    to.to += groups * to.stride;
   }
 }
 
