@@ -55,6 +55,9 @@ struct PanelJob {
   // The panels that this worker multiplies next, or null: their heads are fetched towards the end.
   const void* next_w;
   std::int64_t next_stride;
+  // c is more than caches hold, and read after all of it is written: a kernel may write it past
+  // them.
+  bool c_streams;
 };
 
 struct PanelKernel {

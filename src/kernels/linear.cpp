@@ -37,7 +37,8 @@ struct Product {
             panels_now,
             w.cols,
             nullptr,
-            0};
+            0,
+            false};
   }
 };
 

@@ -207,7 +207,7 @@ void Pass::gate_up(const Item& item, const Weights& next, int worker) const {
   auto* c = reinterpret_cast<float*>(buffers.tile.row(worker));
   kernel.panels.run({buffers.x.row(work.first_row + rows.first), w.data + panel * w.panel_stride(),
                      w.panel_stride(), c, panels * kPanelRows, rows.count, panels, w.cols,
-                     next.panels, next.stride});
+                     next.panels, next.stride, false});
   activate(work, rows, panel, panels, c);
   progress.activated.fetch_add(1, std::memory_order_release);
 }
@@ -252,8 +252,14 @@ void Pass::down(const Item& item, const Weights& next) const {
   kernel.panels.run({activations(work).row(rows.first), w.data + panel * w.panel_stride(),
                      w.panel_stride(), y + panel * kPanelRows,
                      buffers.y.stride / static_cast<std::int64_t>(sizeof(float)), rows.count,
-                     panels, w.cols, next.panels, next.stride});
+                     panels, w.cols, next.panels, next.stride, y_streams()});
   buffers.pass[0].down_done.fetch_add(1, std::memory_order_release);
+}
+
+// Outputs of a pass that second caches do not hold until they are combined.
+bool Pass::y_streams() const {
+  constexpr std::size_t kCached = std::size_t{4} << 20;
+  return buffers.y.memory.size() > kCached;
 }
 
 void Pass::combine(std::int64_t tile) const {

@@ -76,25 +76,59 @@ struct alignas(64) Tail {
   }
 };
 
-// Weights wanted next, fetched while these are multiplied: lines [first, last) of each tile of the
-// panels at `w`; a block alone fetches 4 KiB ahead in its own panels for `own` columns before.
+// Weights wanted next, fetched while these are multiplied.
+//
+// One block of tokens: its own weights come from memory, and are fetched 4 KiB ahead (DRAM latency,
+// 100 ns, at a core's share of the bandwidth, and past the page ends at which hardware prefetching
+// stops); towards its end, the heads of the next panels.
+//
+// More blocks: the next panels, spread evenly over all steps of all blocks, in two streams per
+// panel of neighbouring lines. Hardware prefetching runs ahead of such streams without holding any
+// of the core's 16 fill buffers, which tile loads need; of lines picked from every tile it made
+// nothing.
 struct Fetch {
-  const char* w;
-  long stride;
-  int first, last;
-  long own;
-};
+  static constexpr long kSteps = 4;                       // ahead
+  static constexpr long kLines = kTileBytes / kRowBytes;  // of a tile
 
-// DRAM latency (100 ns) at a core's share of its bandwidth, and past the page ends at which
-// hardware prefetching stops.
-constexpr long kStreamAhead = 4096;
+  const char* next;
+  long next_stride;
+  long own;           // steps for which the block alone fetches its own panels; -1: more blocks
+  long half;          // bytes between the streams of a panel
+  long lines, steps;  // of a stream; of all blocks
+  long credit;        // less than a line's worth of steps
 
-template <int panels>
-SLUICE_INLINE void fetch_lines(const char* w, long stride, const Fetch& fetch) {
-  for (int line = fetch.first; line < fetch.last; ++line) {
-    for (int p = 0; p < panels; ++p) __builtin_prefetch(w + p * stride + line * kRowBytes, 0, 2);
+  template <int panels>
+  SLUICE_INLINE void step(const char* w, long w_stride) {
+    if (own < 0) return spread<panels>();
+    if (own > 0) {
+      --own;
+      return tile<panels>(w + kSteps * kTileBytes, w_stride);
+    }
+    tile<panels>(next, next_stride);
+    next += kTileBytes;
   }
-}
+
+ private:
+  template <int panels>
+  SLUICE_INLINE void tile(const char* from, long stride) {
+    for (int line = 0; line < kLines; ++line) {
+      for (int p = 0; p < panels; ++p) {
+        __builtin_prefetch(from + p * stride + line * kRowBytes, 0, 2);
+      }
+    }
+  }
+
+  template <int panels>
+  SLUICE_INLINE void spread() {
+    for (credit += lines; credit >= steps; credit -= steps) {
+      for (int p = 0; p < panels; ++p) {
+        __builtin_prefetch(next + p * next_stride, 0, 2);
+        __builtin_prefetch(next + p * next_stride + half, 0, 2);
+      }
+      next += kRowBytes;
+    }
+  }
+};
 
 template <int tiles, int panels>
 SLUICE_INLINE void multiply(const char* x, const char* x_second, const char* w, long w_stride) {
@@ -123,6 +157,58 @@ SLUICE_INLINE void clear_sums() {
   if constexpr (tiles == 2 && panels == 2) _tile_zero(3);
 }
 
+// Sums that are on their way past the caches: a block's wait here while the next one is multiplied,
+// and leave row by row between its products. Stored at once they held those up: every line of c was
+// fetched from memory first.
+struct Leaving {
+  static constexpr long kSums = kTileBytes / 4;  // of a tile
+  alignas(64) float sums[kMostTiles * 2 * kSums];
+  float* c = nullptr;
+  float* c_second = nullptr;
+  long c_stride = 0;
+  long first_rows = 0;  // of the first tile
+  long rows = 0;        // in all
+  long gone = 0;
+
+  template <int panels>
+  SLUICE_INLINE void send_row() {
+    const bool second = gone >= first_rows;
+    const long row = second ? gone - first_rows : gone;
+    float* to = (second ? c_second : c) + row * c_stride;
+    const float* from = sums + (second ? 2 * kSums : 0) + row * 16;
+    _mm512_stream_ps(to, _mm512_load_ps(from));
+    if constexpr (panels == 2) _mm512_stream_ps(to + 16, _mm512_load_ps(from + kSums));
+    ++gone;
+  }
+
+  template <int panels>
+  SLUICE_INLINE void send_rows(long count) {
+    for (const long end = gone + count < rows ? gone + count : rows; gone < end;) {
+      send_row<panels>();
+    }
+  }
+};
+
+template <int tiles, int panels>
+SLUICE_INLINE void keep_sums(const Block& block, Leaving& leaving) {
+  leaving.send_rows<panels>(leaving.rows);
+  constexpr long kSums = Leaving::kSums;
+  _tile_stored(0, leaving.sums, kRowBytes);
+  if constexpr (panels == 2) _tile_stored(1, leaving.sums + kSums, kRowBytes);
+  if constexpr (tiles == 2) _tile_stored(2, leaving.sums + 2 * kSums, kRowBytes);
+  if constexpr (tiles == 2 && panels == 2) {
+    _tile_stored(3, leaving.sums + 3 * kSums, kRowBytes);
+  }
+  // Tile stores are not known to write memory.
+  __asm__ volatile("" ::"r"(leaving.sums) : "memory");
+  leaving.c = block.c;
+  leaving.c_second = block.c_second;
+  leaving.c_stride = block.c_stride;
+  leaving.first_rows = block.x_step / kRowBytes;
+  leaving.rows = leaving.first_rows + (tiles == 2 ? block.x_second_step / kRowBytes : 0);
+  leaving.gone = 0;
+}
+
 template <int tiles, int panels>
 SLUICE_INLINE void store_sums(const Block& block) {
   float* c = block.c;
@@ -134,28 +220,21 @@ SLUICE_INLINE void store_sums(const Block& block) {
   if constexpr (tiles == 2 && panels == 2) _tile_stored(3, second + 16, stride);
 }
 
-template <int tiles, int panels>
-void multiply_block(const Block& block, const char* w, long w_stride, long cols,
-                    const Fetch& fetch) {
+template <int tiles, int panels, bool leaves>
+void multiply_block(const Block& block, const char* w, long w_stride, long cols, Fetch& fetch,
+                    Leaving& leaving) {
   const char* x = block.x;
   const char* x_second = block.x_second;
   clear_sums<tiles, panels>();
-  const char* wanted = w + kStreamAhead;
-  long wanted_stride = w_stride;
-  long end = fetch.own;
+  [[maybe_unused]] const long rows_per_step = leaves ? leaving.rows * kTileColumns / cols + 1 : 0;
   long k = 0;
-  for (int part = 0; part < 2; ++part) {
-    for (; k + kTileColumns <= end; k += kTileColumns) {
-      fetch_lines<panels>(wanted, wanted_stride, fetch);
-      multiply<tiles, panels>(x, x_second, w, w_stride);
-      x += block.x_step;
-      x_second += block.x_second_step;
-      w += kTileBytes;
-      wanted += kTileBytes;
-    }
-    wanted = fetch.w;
-    wanted_stride = fetch.stride;
-    end = cols;
+  for (; k + kTileColumns <= cols; k += kTileColumns) {
+    fetch.step<panels>(w, w_stride);
+    multiply<tiles, panels>(x, x_second, w, w_stride);
+    if constexpr (leaves) leaving.send_rows<panels>(rows_per_step);
+    x += block.x_step;
+    x_second += block.x_second_step;
+    w += kTileBytes;
   }
   if (k < cols) {
     Tail tail;
@@ -166,26 +245,33 @@ void multiply_block(const Block& block, const char* w, long w_stride, long cols,
     __asm__ volatile("" ::"r"(&tail) : "memory");
     multiply<tiles, panels>(tail.x[0], tail.x[1], tail.w[0], kTileBytes);
   }
-  store_sums<tiles, panels>(block);
+  if constexpr (leaves) {
+    keep_sums<tiles, panels>(block, leaving);
+  } else {
+    store_sums<tiles, panels>(block);
+  }
 }
 
 // All tokens against one or two panels, two tiles at a time.
-template <int panels>
-void sweep(const PanelJob& job, long panel) {
+template <int panels, bool leaves>
+void sweep(const PanelJob& job, long panel, Leaving& leaving) {
   const long tiles = tile_count(kLayout, job.tokens);
   const long token_bytes = padded_columns(kLayout, job.cols) * 2;
   const char* w = static_cast<const char*>(job.w) + panel * job.w_stride;
-  Fetch fetch{w, job.w_stride, 0, 0, 0};
-  if (panel + 2 < job.panels) {
-    fetch.w = w + 2 * job.w_stride;
-  } else if (job.next_w != nullptr) {
-    fetch.w = static_cast<const char*>(job.next_w);
-    fetch.stride = job.next_stride;
-  }
-  // Alone: its own weights come from memory.
-  if (tiles <= kMostTiles && job.cols * kRowBytes / 2 > kStreamAhead) {
-    fetch.own = job.cols - kStreamAhead / (kRowBytes / 2);
-  }
+  const bool last_panels = panel + panels >= job.panels;
+  const bool goes_on = last_panels && job.next_w != nullptr;
+  const long steps = job.cols / kTileColumns;
+  Fetch fetch;
+  fetch.next = goes_on       ? static_cast<const char*>(job.next_w)
+               : last_panels ? w
+                             : w + panels * job.w_stride;
+  fetch.next_stride = goes_on ? job.next_stride : job.w_stride;
+  fetch.own = -1;
+  fetch.half = job.w_stride / 2 / kRowBytes * kRowBytes;
+  fetch.lines = last_panels && !goes_on ? 0 : fetch.half / kRowBytes + 1;
+  fetch.steps = (tiles + kMostTiles - 1) / kMostTiles * steps;
+  fetch.credit = 0;
+  if (tiles <= kMostTiles) fetch.own = steps > Fetch::kSteps ? steps - Fetch::kSteps : 0;
   for (long tile = 0; tile < tiles; tile += kMostTiles) {
     const bool two = tile + 1 < tiles;
     const long first = tile_begin(job.tokens, tiles, tile);
@@ -200,13 +286,24 @@ void sweep(const PanelJob& job, long panel) {
                       c + first * job.c_stride,
                       c + second * job.c_stride,
                       job.c_stride};
-    fetch.first = static_cast<int>(16 * tile / tiles);
-    fetch.last = static_cast<int>(16 * (two ? tile + 2 : tile + 1) / tiles);
     if (two) {
-      multiply_block<2, panels>(block, w, job.w_stride, job.cols, fetch);
+      multiply_block<2, panels, leaves>(block, w, job.w_stride, job.cols, fetch, leaving);
     } else {
-      multiply_block<1, panels>(block, w, job.w_stride, job.cols, fetch);
+      multiply_block<1, panels, leaves>(block, w, job.w_stride, job.cols, fetch, leaving);
     }
+  }
+}
+
+template <bool leaves>
+void all_panels(const PanelJob& job) {
+  Leaving leaving;
+  long panel = 0;
+  for (; panel + 2 <= job.panels; panel += 2) sweep<2, leaves>(job, panel, leaving);
+  if constexpr (leaves) leaving.send_rows<2>(leaving.rows);
+  if (panel < job.panels) sweep<1, leaves>(job, panel, leaving);
+  if constexpr (leaves) {
+    leaving.send_rows<1>(leaving.rows);
+    _mm_sfence();  // whoever reads c was told by a plain store, which these may otherwise follow
   }
 }
 
@@ -214,12 +311,11 @@ void amx_panels(const PanelJob& job) {
   if (job.tokens == 0) return;
   const long tiles = tile_count(kLayout, job.tokens);
   configure((job.tokens + tiles - 1) / tiles);
-  for (long panel = 0; panel < job.panels; panel += 2) {
-    if (panel + 2 <= job.panels) {
-      sweep<2>(job, panel);
-    } else {
-      sweep<1>(job, panel);
-    }
+  // Whole lines, or they cannot go past the caches.
+  if (job.c_streams && reinterpret_cast<unsigned long>(job.c) % 64 == 0 && job.c_stride % 16 == 0) {
+    all_panels<true>(job);
+  } else {
+    all_panels<false>(job);
   }
   _tile_release();
 }

@@ -86,7 +86,7 @@ void Attention::attend_packed(const Task& task, std::int64_t layer, const Rows& 
     const PackedView keys = cache.keys(at, task.kv_head);
     multiply.kernel->run({tile.packed_queries.data(), keys.data, keys.panel_stride(),
                           tile.scores.data(), kPageTokens, tile_rows, keys.panels(), dim, nullptr,
-                          0});
+                          0, false});
     for (std::int64_t r = 0; r < tile_rows; ++r) {
       const std::int64_t position = first_query + r / shape_.group();
       tile.factors[static_cast<std::size_t>(r)] = simd.softmax_page_bf16(
@@ -99,7 +99,8 @@ void Attention::attend_packed(const Task& task, std::int64_t layer, const Rows& 
     float* product = first_page ? tile.sums.data() : tile.product.data();
     pack(tile.weights, tile.weight_stride, kPageTokens, tile.packed_weights);
     multiply.kernel->run({tile.packed_weights.data(), values.data, values.panel_stride(), product,
-                          tile.value_stride, tile_rows, values.panels(), kPageTokens, nullptr, 0});
+                          tile.value_stride, tile_rows, values.panels(), kPageTokens, nullptr, 0,
+                          false});
     for (std::int64_t r = 0; r < tile_rows && !first_page; ++r) {
       simd.scale_add(tile.sum(r), tile.factors[static_cast<std::size_t>(r)],
                      tile.product.data() + r * tile.value_stride, dim);
