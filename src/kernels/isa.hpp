@@ -60,6 +60,9 @@ struct PanelJob {
   bool c_streams;
 };
 
+// Whether so many floats of results are for c_streams: more than a second cache or two.
+static inline bool is_streamed(std::int64_t floats) { return floats >= std::int64_t{1} << 20; }
+
 struct PanelKernel {
   void (*run)(const PanelJob&);
   XLayout layout;

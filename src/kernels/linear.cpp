@@ -11,59 +11,70 @@
 namespace sluice {
 namespace {
 
-// Panels and tokens of one item of work. 8 panels of a 2048-column bf16 matrix are 512 KiB, a
-// quarter of a server core's L2; 96 tokens are whole tiles of every kernel (12, 6, 32).
+// Panels and tokens of one item of work. x of an item stays in a server core's L2 while panels
+// stream past it, each used by all its tokens: half of 2 MiB, and no more than are needed for
+// the products to take longer than the panels' way from memory.
 constexpr std::int64_t kItemPanels = 8;
-constexpr std::int64_t kItemTokens = 96;
+constexpr std::int64_t kItemBytes = std::int64_t{1} << 20;
+constexpr std::int64_t kMostItemTokens = 512;
+// Where the item's results are a buffer: 64 KiB.
+constexpr std::int64_t kMostGatedTokens = 128;
 // Below this many products, waking another thread costs more than it saves (about 2 us).
 constexpr std::int64_t kSerialProducts = 1 << 16;
 
-// A product whose x is in the kernel's layout, item of tokens by item.
+// A product whose x is in the kernel's layout, one item's tokens after another's.
 struct Product {
   const PanelKernel* kernel;
   PackedView w;
   const std::byte* x;
   std::int64_t tokens;
   std::int64_t token_bytes;
+  std::int64_t item_tokens;
+  bool out_streams = false;
 
-  PanelJob job(std::int64_t token, std::int64_t tokens_now, std::int64_t panel,
-               std::int64_t panels_now, float* c, std::int64_t c_stride) const {
-    return {x + token * token_bytes,
-            w.data + panel * w.panel_stride(),
-            w.panel_stride(),
-            c,
-            c_stride,
-            tokens_now,
-            panels_now,
-            w.cols,
-            nullptr,
-            0,
-            false};
-  }
+  const std::byte* panel(std::int64_t index) const { return w.data + index * w.panel_stride(); }
 };
+
+// Tokens by panels, and the panel that the same worker multiplies next, or -1.
+struct Item {
+  std::int64_t token, tokens;
+  std::int64_t panel, panels;
+  std::int64_t next_panel;
+};
+
+void multiply(const Product& product, const Item& item, float* c, std::int64_t c_stride) {
+  product.kernel->run({product.x + item.token * product.token_bytes, product.panel(item.panel),
+                       product.w.panel_stride(), c, c_stride, item.tokens, item.panels,
+                       product.w.cols,
+                       item.next_panel < 0 ? nullptr : product.panel(item.next_panel),
+                       product.w.panel_stride(), product.out_streams});
+}
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-// Calls item(first token, tokens, first panel, panels) over the whole product, work-stealing.
-// Panels come in pairs; narrow products are cut finer, so that every worker gets a few items.
-template <typename Item>
-void for_each_item(const Product& product, Executor& executor, Item item) {
-  const std::int64_t token_items = ceil_div(product.tokens, kItemTokens);
+// Calls run(item) over the whole product, work-stealing. Panels come in pairs; narrow products are
+// cut finer, so that every worker gets a few items. Panels are the inner loop: x of an item stays.
+// Items are claimed one ahead, so that the next one's weights are on their way.
+template <typename Run>
+void for_each_item(const Product& product, Executor& executor, Run run) {
+  const std::int64_t token_items = ceil_div(product.tokens, product.item_tokens);
   std::int64_t step = kItemPanels;
   while (step > 2 && token_items * ceil_div(product.w.panels(), step) < 4 * executor.workers()) {
     step /= 2;
   }
-  const std::int64_t items = token_items * ceil_div(product.w.panels(), step);
+  const std::int64_t panel_items = ceil_div(product.w.panels(), step);
+  const std::int64_t items = token_items * panel_items;
   std::atomic<std::int64_t> next{0};
   auto work = [&](int) {
-    for (;;) {
-      const std::int64_t index = next.fetch_add(1, std::memory_order_relaxed);
-      if (index >= items) return;
-      // Neighbouring items share panels: tokens are the inner loop.
-      const std::int64_t token = index % token_items * kItemTokens;
-      const std::int64_t panel = index / token_items * step;
-      item(token, std::min(kItemTokens, product.tokens - token), panel,
-           std::min(step, product.w.panels() - panel));
+    std::int64_t index = next.fetch_add(1, std::memory_order_relaxed);
+    while (index < items) {
+      const std::int64_t after = next.fetch_add(1, std::memory_order_relaxed);
+      const std::int64_t token = index / panel_items * product.item_tokens;
+      const std::int64_t panel = index % panel_items * step;
+      run(Item{token, std::min(product.item_tokens, product.tokens - token), panel,
+               std::min(step, product.w.panels() - panel),
+               after < items ? after % panel_items * step : -1});
+      index = after;
     }
   };
   if (items == 1 || product.tokens * product.w.rows * product.w.cols <= kSerialProducts) {
@@ -84,21 +95,25 @@ void check_view(const char* name, std::int64_t rows, std::int64_t stride, std::i
 void run_linear(const Product& product, float* out, std::int64_t out_stride, Executor& executor) {
   const std::int64_t whole = product.w.rows / kPanelRows;
   const std::int64_t rest = product.w.rows % kPanelRows;
-  for_each_item(
-      product, executor,
-      [&](std::int64_t token, std::int64_t tokens, std::int64_t panel, std::int64_t panels) {
-        const std::int64_t direct = std::min(panels, whole - panel);
-        float* to = out + token * out_stride + panel * kPanelRows;
-        if (direct > 0) {
-          product.kernel->run(product.job(token, tokens, panel, direct, to, out_stride));
-        }
-        if (direct == panels) return;
-        alignas(64) float last[kItemTokens * kPanelRows];
-        product.kernel->run(product.job(token, tokens, panel + direct, 1, last, kPanelRows));
-        for (std::int64_t t = 0; t < tokens; ++t) {
-          std::copy_n(last + t * kPanelRows, rest, to + t * out_stride + direct * kPanelRows);
-        }
-      });
+  for_each_item(product, executor, [&](Item item) {
+    const std::int64_t direct = std::min(item.panels, whole - item.panel);
+    const bool partial = direct < item.panels;
+    float* to = out + item.token * out_stride + item.panel * kPanelRows;
+    if (direct > 0) {
+      Item first = item;
+      first.panels = direct;
+      if (partial) first.next_panel = item.panel + direct;
+      multiply(product, first, to, out_stride);
+    }
+    if (!partial) return;
+    alignas(64) float last[kMostItemTokens * kPanelRows];
+    item.panel += direct;
+    item.panels = 1;
+    multiply(product, item, last, kPanelRows);
+    for (std::int64_t t = 0; t < item.tokens; ++t) {
+      std::copy_n(last + t * kPanelRows, rest, to + t * out_stride + direct * kPanelRows);
+    }
+  });
 }
 
 ActivationCode gated_code(Activation activation) {
@@ -118,19 +133,17 @@ template <typename Out>
 void run_gated(const Product& product, const Isa& isa, ActivationCode activation,
                std::int64_t width, RowFormat out_format, Out* out, std::int64_t out_stride,
                Executor& executor) {
-  for_each_item(
-      product, executor,
-      [&](std::int64_t token, std::int64_t tokens, std::int64_t panel, std::int64_t panels) {
-        alignas(64) float c[kItemTokens * kItemPanels * kPanelRows];
-        const std::int64_t c_stride = panels * kPanelRows;
-        product.kernel->run(product.job(token, tokens, panel, panels, c, c_stride));
-        const std::int64_t first = panel / 2 * kPanelRows;
-        const std::int64_t count = std::min(c_stride / 2, width - first);
-        for (std::int64_t t = 0; t < tokens; ++t) {
-          isa.activate({c + t * c_stride, nullptr, out + (token + t) * out_stride + first, count,
-                        activation, out_format, 1.0f, 0.0f, __builtin_inff()});
-        }
-      });
+  for_each_item(product, executor, [&](const Item& item) {
+    alignas(64) float c[kMostGatedTokens * kItemPanels * kPanelRows];
+    const std::int64_t c_stride = item.panels * kPanelRows;
+    multiply(product, item, c, c_stride);
+    const std::int64_t first = item.panel / 2 * kPanelRows;
+    const std::int64_t count = std::min(c_stride / 2, width - first);
+    for (std::int64_t t = 0; t < item.tokens; ++t) {
+      isa.activate({c + t * c_stride, nullptr, out + (item.token + t) * out_stride + first, count,
+                    activation, out_format, 1.0f, 0.0f, __builtin_inff()});
+    }
+  });
 }
 
 // Of the thread that calls; the executor's workers fill it and read it. Grows to the largest x.
@@ -143,26 +156,37 @@ AlignedBuffer& packed_x(std::int64_t bytes) {
   return buffer;
 }
 
+// Nearly equal items, of whole tiles of AMX.
+std::int64_t tokens_of_item(std::int64_t tokens, std::int64_t token_bytes, std::int64_t most) {
+  constexpr std::int64_t kWhole = 32;
+  most = std::min(most, kItemBytes / token_bytes);
+  const std::int64_t tiles = ceil_div(std::max<std::int64_t>(tokens, 1), kWhole);
+  const std::int64_t items = ceil_div(tiles, std::max<std::int64_t>(most / kWhole, 1));
+  return ceil_div(tiles, items) * kWhole;
+}
+
 Product make_product(const PackedMatrix& w, const SourceRows& x, const Isa& isa,
-                     Executor& executor) {
+                     std::int64_t most_item_tokens, Executor& executor) {
   const RowKernel chosen = row_kernel(isa, w.format(), x.format);
   const std::int64_t token_bytes = chosen.token_bytes(w.cols());
-  Product product{chosen.kernel, w.view(), x.data, x.count, token_bytes};
+  Product product{chosen.kernel, w.view(),
+                  x.data,        x.count,
+                  token_bytes,   tokens_of_item(x.count, token_bytes, most_item_tokens)};
   // One token is laid out as its row is.
   if (x.count == 0 || (x.count == 1 && x.format == chosen.format)) return product;
   std::byte* packed = packed_x(x.count * token_bytes).data();
   product.x = packed;
-  const std::int64_t items = ceil_div(x.count, kItemTokens);
+  const std::int64_t items = ceil_div(x.count, product.item_tokens);
   std::atomic<std::int64_t> next{0};
   auto work = [&](int) {
     for (;;) {
       const std::int64_t item = next.fetch_add(1, std::memory_order_relaxed);
       if (item >= items) return;
-      const std::int64_t token = item * kItemTokens;
-      pack_x(
-          isa, chosen,
-          {x.data + token * x.stride, std::min(kItemTokens, x.count - token), x.stride, x.format},
-          w.cols(), packed + token * token_bytes);
+      const std::int64_t token = item * product.item_tokens;
+      pack_x(isa, chosen,
+             {x.data + token * x.stride, std::min(product.item_tokens, x.count - token), x.stride,
+              x.format},
+             w.cols(), packed + token * token_bytes);
     }
   };
   if (items == 1) {
@@ -186,16 +210,18 @@ SourceRows rows_of(RowsView<const T> x, std::int64_t cols) {
 void linear(const PackedMatrix& w, RowsView<const float> x, RowsView<float> out, Executor& executor,
             const Isa* isa) {
   check_view("out", x.rows, out.stride, w.rows());
-  const Product product =
-      make_product(w, rows_of(x, w.cols()), isa != nullptr ? *isa : default_isa(), executor);
+  Product product = make_product(
+      w, rows_of(x, w.cols()), isa != nullptr ? *isa : default_isa(), kMostItemTokens, executor);
+  product.out_streams = is_streamed(x.rows * out.stride);
   run_linear(product, out.data, out.stride, executor);
 }
 
 void linear(const PackedMatrix& w, RowsView<const std::uint16_t> x, RowsView<float> out,
             Executor& executor, const Isa* isa) {
   check_view("out", x.rows, out.stride, w.rows());
-  const Product product =
-      make_product(w, rows_of(x, w.cols()), isa != nullptr ? *isa : default_isa(), executor);
+  Product product = make_product(
+      w, rows_of(x, w.cols()), isa != nullptr ? *isa : default_isa(), kMostItemTokens, executor);
+  product.out_streams = is_streamed(x.rows * out.stride);
   run_linear(product, out.data, out.stride, executor);
 }
 
@@ -203,7 +229,8 @@ void gated_linear(const PackedMatrix& gate_up, Activation activation, RowsView<c
                   RowsView<float> out, Executor& executor, const Isa* isa) {
   const Isa& used = isa != nullptr ? *isa : default_isa();
   check_view("out", x.rows, out.stride, gate_up.gate_rows());
-  const Product product = make_product(gate_up, rows_of(x, gate_up.cols()), used, executor);
+  const Product product =
+      make_product(gate_up, rows_of(x, gate_up.cols()), used, kMostGatedTokens, executor);
   run_gated(product, used, gated_code(activation), gate_up.gate_rows(), RowFormat::f32, out.data,
             out.stride, executor);
 }
@@ -213,7 +240,8 @@ void gated_linear(const PackedMatrix& gate_up, Activation activation,
                   const Isa* isa) {
   const Isa& used = isa != nullptr ? *isa : default_isa();
   check_view("out", x.rows, out.stride, gate_up.gate_rows());
-  const Product product = make_product(gate_up, rows_of(x, gate_up.cols()), used, executor);
+  const Product product =
+      make_product(gate_up, rows_of(x, gate_up.cols()), used, kMostGatedTokens, executor);
   run_gated(product, used, gated_code(activation), gate_up.gate_rows(), RowFormat::bf16, out.data,
             out.stride, executor);
 }

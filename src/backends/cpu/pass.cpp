@@ -249,17 +249,12 @@ void Pass::down(const Item& item, const Weights& next) const {
   const std::int64_t panels = std::min(work.down.tile_panels, w.panels() - panel);
   const Rows rows = rows_of_tile(*item.segment, item.row_tile);
   auto* y = reinterpret_cast<float*>(buffers.y.row(work.first_row + rows.first));
-  kernel.panels.run({activations(work).row(rows.first), w.data + panel * w.panel_stride(),
-                     w.panel_stride(), y + panel * kPanelRows,
-                     buffers.y.stride / static_cast<std::int64_t>(sizeof(float)), rows.count,
-                     panels, w.cols, next.panels, next.stride, y_streams()});
+  kernel.panels.run(
+      {activations(work).row(rows.first), w.data + panel * w.panel_stride(), w.panel_stride(),
+       y + panel * kPanelRows, buffers.y.stride / static_cast<std::int64_t>(sizeof(float)),
+       rows.count, panels, w.cols, next.panels, next.stride,
+       is_streamed(static_cast<std::int64_t>(buffers.y.memory.size() / sizeof(float)))});
   buffers.pass[0].down_done.fetch_add(1, std::memory_order_release);
-}
-
-// Outputs of a pass that second caches do not hold until they are combined.
-bool Pass::y_streams() const {
-  constexpr std::size_t kCached = std::size_t{4} << 20;
-  return buffers.y.memory.size() > kCached;
 }
 
 void Pass::combine(std::int64_t tile) const {

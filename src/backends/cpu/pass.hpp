@@ -97,7 +97,6 @@ struct Pass {
   void activate(const BlockWork& work, const Rows& rows, std::int64_t first_panel,
                 std::int64_t panels, const float* c) const;
   void down(const Item& item, const Weights& next) const;
-  bool y_streams() const;
   void combine(std::int64_t tile) const;
   void combine_token(std::int64_t token) const;
   float shared_scale(std::int64_t token) const;
