@@ -108,7 +108,7 @@ PassBuffers CpuExperts::take_buffers(std::int64_t tokens, Workspace& workspace) 
   buffers.pass = workspace.take<PassProgress>(1);
   buffers.segments = workspace.take<Segment>(max_segments(blocks));
   buffers.tile =
-      take_rows(workspace, executor_->workers(), kTileRows * kTilePanels * kPanelRows * kFloat);
+      take_rows(workspace, executor_->workers(), kMostTileRows * kTilePanels * kPanelRows * kFloat);
   return buffers;
 }
 

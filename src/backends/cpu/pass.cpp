@@ -70,7 +70,7 @@ void Pass::add_work(std::int64_t block, std::int64_t first_row, std::int64_t row
   work.block = block;
   work.first_row = first_row;
   work.rows = rows;
-  tile_block(weights.gate_up, weights.down, gate_up_unit, work);
+  tile_block(weights.gate_up, weights.down, gate_up_unit, tile_rows(buffers.x.stride), work);
   buffers.work[works] = work;
   new (&buffers.progress[works]) BlockProgress;
   ++works;

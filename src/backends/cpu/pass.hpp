@@ -44,7 +44,7 @@ struct PassBuffers {
   std::span<BlockProgress> progress;  // [blocks], likewise
   std::span<PassProgress> pass;       // [1]
   std::span<Segment> segments;        // [max_segments(blocks)]
-  RowBuffer tile;                     // [workers, kTileRows * kTilePanels * 16] f32
+  RowBuffer tile;                     // [workers, kMostTileRows * kTilePanels * 16] f32
 };
 
 // Everything a pass reads, and where it writes. Views only.

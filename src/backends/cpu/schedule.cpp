@@ -31,19 +31,27 @@ class Builder {
 
 }  // namespace
 
-Tiling tile_product(std::int64_t rows, const PackedView& weights, std::int64_t unit) {
+std::int64_t tile_rows(std::int64_t row_bytes) {
+  constexpr std::int64_t kHalfOfL2 = std::int64_t{1} << 20;
+  constexpr std::int64_t kWhole = 32;
+  return std::clamp(kHalfOfL2 / row_bytes / kWhole * kWhole, 2 * kWhole, kMostTileRows);
+}
+
+Tiling tile_product(std::int64_t rows, std::int64_t row_tiles, const PackedView& weights,
+                    std::int64_t unit) {
   std::int64_t panels = kTilePanels;
   if (rows <= kFewRows) {
     const std::int64_t by_bytes = kStreamBytes / weights.panel_stride() / unit * unit;
     panels = std::clamp(by_bytes, unit, kTilePanels);
   }
-  return {ceil_div(rows, kTileRows), panels, ceil_div(weights.panels(), panels)};
+  return {row_tiles, panels, ceil_div(weights.panels(), panels)};
 }
 
 void tile_block(const PackedView& gate_up, const PackedView& down, std::int64_t gate_up_unit,
-                BlockWork& work) {
-  work.gate_up = tile_product(work.rows, gate_up, gate_up_unit);
-  work.down = tile_product(work.rows, down, 1);
+                std::int64_t most_rows, BlockWork& work) {
+  const std::int64_t row_tiles = ceil_div(work.rows, most_rows);
+  work.gate_up = tile_product(work.rows, row_tiles, gate_up, gate_up_unit);
+  work.down = tile_product(work.rows, row_tiles, down, 1);
   work.gather_parts = ceil_div(ceil_div(work.rows, work.gate_up.row_tiles), kGatherRows);
   work.gather_items = work.gate_up.row_tiles * work.gather_parts;
   work.gate_up_items = work.gate_up.row_tiles * work.gate_up.panel_tiles;

@@ -38,18 +38,21 @@ struct Segment {
 
 // How a product [rows] x [panels] is cut.
 struct Tiling {
-  std::int64_t row_tiles;    // of nearly equal height, at most kTileRows
+  std::int64_t row_tiles;    // of nearly equal height, at most kMostTileRows
   std::int64_t tile_panels;  // of each tile but the last
   std::int64_t panel_tiles;
 };
 
-// 128 rows of 2048 bf16 are 512 KiB, a quarter of a server core's L2, and whole tiles of AMX (32).
-inline constexpr std::int64_t kTileRows = 128;
+// Most rows of a tile: x of one stays in a server core's L2 while weights stream past it. Whole
+// tiles of AMX (32).
+inline constexpr std::int64_t kMostTileRows = 256;
+std::int64_t tile_rows(std::int64_t row_bytes);
 inline constexpr std::int64_t kTilePanels = 8;
 inline constexpr std::int64_t kGatherRows = 32;  // of a row tile, at most
 inline constexpr std::int64_t kCombineTokens = 4;
 
-Tiling tile_product(std::int64_t rows, const PackedView& weights, std::int64_t unit);
+Tiling tile_product(std::int64_t rows, std::int64_t row_tiles, const PackedView& weights,
+                    std::int64_t unit);
 
 // First of `total` that part `index` of `parts` covers, parts being nearly equal.
 inline std::int64_t part_begin(std::int64_t total, std::int64_t parts, std::int64_t index) {
@@ -75,10 +78,11 @@ struct Schedule {
   std::int64_t down_items = 0;  // what combine waits for
 };
 
-// Cuts both products of `work`, whose block and rows are set. Panels of GEMM 1 come in multiples of
-// `gate_up_unit`: 2 where gate and up alternate.
+// Cuts both products of `work`, whose block and rows are set, into the same tiles of at most
+// `most_rows` rows. Panels of GEMM 1 come in multiples of `gate_up_unit`: 2 where gate and up
+// alternate.
 void tile_block(const PackedView& gate_up, const PackedView& down, std::int64_t gate_up_unit,
-                BlockWork& work);
+                std::int64_t most_rows, BlockWork& work);
 
 // Most segments that so many blocks can need.
 std::int64_t max_segments(std::int64_t blocks);

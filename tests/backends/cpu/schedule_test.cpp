@@ -17,7 +17,7 @@ std::vector<BlockWork> work_with(const std::vector<std::int64_t>& rows) {
   for (std::int64_t r : rows) {
     BlockWork work;
     work.rows = r;
-    tile_block(weights(2 * 48, 72), weights(72, 48), 2, work);
+    tile_block(weights(2 * 48, 72), weights(72, 48), 2, 128, work);
     list.push_back(work);
   }
   return list;
@@ -59,11 +59,17 @@ TEST(Schedule, EveryItemComesAfterWhatItNeeds) {
 TEST(Schedule, TilesHoldWholePairsOfPanelsAndBoundedRows) {
   for (std::int64_t rows : {1, 16, 17, 128, 129, 1000}) {
     for (std::int64_t cols : {8, 2048, 32768}) {
-      const Tiling tiling = tile_product(rows, weights(22 * 16, cols), 2);
+      const std::int64_t most = tile_rows(2 * cols);
+      EXPECT_LE(most, kMostTileRows);
+      BlockWork work;
+      work.rows = rows;
+      tile_block(weights(22 * 16, cols), weights(cols, 11 * 16), 2, most, work);
+      const Tiling tiling = work.gate_up;
+      EXPECT_EQ(tiling.row_tiles, work.down.row_tiles);  // GEMM 1 lays out what GEMM 2 reads
       EXPECT_EQ(tiling.tile_panels % 2, 0);
       EXPECT_GE(tiling.tile_panels, 2);
       EXPECT_LE(tiling.tile_panels, kTilePanels);
-      EXPECT_LE(ceil_div(rows, tiling.row_tiles), kTileRows);
+      EXPECT_LE(ceil_div(rows, tiling.row_tiles), most);
       EXPECT_GE(tiling.panel_tiles * tiling.tile_panels, 22);
       EXPECT_LT((tiling.panel_tiles - 1) * tiling.tile_panels, 22);
     }
