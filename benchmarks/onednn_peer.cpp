@@ -74,16 +74,21 @@ class OneDnnPeer final : public Peer {
                shape_.hidden);
     });
     for_rows(plan.tokens, [&](std::size_t token) {
-      thread_local std::vector<float> sum;
-      sum.assign(h, 0.0f);
+      thread_local std::vector<float> sum, weights;
+      thread_local std::vector<const float*> rows;
+      sum.resize(h);
+      weights.clear();
+      rows.clear();
       for (std::int64_t slot = 0; slot < plan.top_k; ++slot) {
         const std::int64_t row = plan.slot_row[token * static_cast<std::size_t>(plan.top_k) +
                                                static_cast<std::size_t>(slot)];
         if (row < 0) continue;
         const auto at = static_cast<std::size_t>(row);
-        default_isa().accumulate(
-            {sum.data(), y_.data() + at * h, nullptr, shape_.hidden, plan.row_weight[at], 0});
+        rows.push_back(y_.data() + at * h);
+        weights.push_back(plan.row_weight[at]);
       }
+      default_isa().accumulate({sum.data(), rows.data(), weights.data(),
+                                static_cast<std::int64_t>(rows.size()), shape_.hidden, false});
       default_isa().convert(
           {sum.data(), output + token * h, shape_.hidden, RowFormat::f32, RowFormat::bf16, 1.0f});
     });

@@ -108,14 +108,15 @@ struct ConvertJob {
   float scale;
 };
 
-// sum[i] += weight * row[i] + bias_weight * bias[i]
+// sum[i] = (onto ? sum[i] : 0) + weights[0] * rows[0][i] + weights[1] * rows[1][i] + … in this
+// order: all rows at once, because each comes from memory on its own.
 struct AccumulateJob {
   float* sum;
-  const float* row;
-  const float* bias;  // or null
+  const float* const* rows;  // [terms]
+  const float* weights;      // [terms]
+  std::int64_t terms;
   std::int64_t count;
-  float weight;
-  float bias_weight;
+  bool onto;
 };
 
 // Runs `rounds` rounds of independent products in registers: the rate that no kernel can pass.

@@ -274,18 +274,40 @@ TEST(Activation, WritesIntoAKernelsLayout) {
   }
 }
 
-TEST(Accumulate, WeighsTheRowAndItsBias) {
+TEST(Accumulate, WeighsEachRowOntoTheSumOrAfresh) {
   for (const Isa* isa : present_isas()) {
-    std::vector<float> sum(21), row(21), bias(21);
+    std::vector<float> sum(21), first(21), second(21);
     for (std::size_t i = 0; i < 21; ++i) {
       sum[i] = static_cast<float>(i);
-      row[i] = 2.0f * static_cast<float>(i) + 1;
-      bias[i] = -3.0f;
+      first[i] = 2.0f * static_cast<float>(i) + 1;
+      second[i] = -3.0f - static_cast<float>(i);
     }
-    isa->accumulate({sum.data(), row.data(), nullptr, 21, 0.5f, 0.0f});
-    EXPECT_EQ(sum[20], 20 + 0.5f * 41) << isa->name;
-    isa->accumulate({sum.data(), row.data(), bias.data(), 21, 2.0f, 4.0f});
-    EXPECT_EQ(sum[20], 20 + 0.5f * 41 + 2 * 41 - 4 * 3) << isa->name;
+    const float* rows[] = {first.data(), second.data()};
+    const float weights[] = {0.5f, 4.0f};
+    isa->accumulate({sum.data(), rows, weights, 2, 21, true});
+    for (std::size_t i = 0; i < 21; ++i) {
+      ASSERT_EQ(sum[i], static_cast<float>(i) + 0.5f * first[i] + 4 * second[i]) << isa->name;
+    }
+    isa->accumulate({sum.data(), rows + 1, weights, 1, 21, false});
+    for (std::size_t i = 0; i < 21; ++i) ASSERT_EQ(sum[i], 0.5f * second[i]) << isa->name;
+    isa->accumulate({sum.data(), rows, weights, 0, 21, false});
+    for (std::size_t i = 0; i < 21; ++i) ASSERT_EQ(sum[i], 0.0f) << isa->name;
+  }
+}
+
+// In the order given: (1e8 + 1) - 1e8 is 0 in fp32, (1e8 - 1e8) + 1 is 1.
+TEST(Accumulate, KeepsTheOrderOfItsRows) {
+  for (const Isa* isa : present_isas()) {
+    const std::vector<float> large(16, 1e8f), one(16, 1.0f);
+    std::vector<float> sum(16);
+    const float* rows[] = {large.data(), one.data(), large.data()};
+    const float weights[] = {1.0f, 1.0f, -1.0f};
+    isa->accumulate({sum.data(), rows, weights, 3, 16, false});
+    EXPECT_EQ(sum[7], 0.0f) << isa->name;
+    const float* other[] = {large.data(), large.data(), one.data()};
+    const float signs[] = {1.0f, -1.0f, 1.0f};
+    isa->accumulate({sum.data(), other, signs, 3, 16, false});
+    EXPECT_EQ(sum[7], 1.0f) << isa->name;
   }
 }
 

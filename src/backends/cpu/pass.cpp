@@ -266,6 +266,38 @@ void Pass::combine(std::int64_t tile) const {
   }
 }
 
+namespace {
+
+// What is summed into one row: a few terms at a time.
+class Terms {
+ public:
+  Terms(const Isa& isa, float* sum, std::int64_t count) : isa_(isa), sum_(sum), count_(count) {}
+
+  void add(const float* row, float weight) {
+    if (terms_ == kMost) flush();
+    rows_[terms_] = row;
+    weights_[terms_++] = weight;
+  }
+
+  void flush() {
+    isa_.accumulate({sum_, rows_, weights_, terms_, count_, onto_});
+    terms_ = 0;
+    onto_ = true;
+  }
+
+ private:
+  static constexpr std::int64_t kMost = 16;
+  const Isa& isa_;
+  float* sum_;
+  std::int64_t count_;
+  const float* rows_[kMost] = {};
+  float weights_[kMost] = {};
+  std::int64_t terms_ = 0;
+  bool onto_ = false;
+};
+
+}  // namespace
+
 // fp32 sum over slots in slot order, then the factor, then the shared block; rounded once.
 void Pass::combine_token(std::int64_t token) const {
   constexpr std::int64_t kColumns = 1024;
@@ -278,28 +310,28 @@ void Pass::combine_token(std::int64_t token) const {
     const auto y = [&](std::int64_t row) {
       return reinterpret_cast<const float*>(buffers.y.row(row)) + first;
     };
-    std::fill_n(sum, count, 0.0f);
+    Terms terms(*kernel.isa, sum, count);
     for (std::int64_t slot = 0; slot < plan.top_k; ++slot) {
       const std::int64_t row = plan.slot_row[static_cast<std::size_t>(token * plan.top_k + slot)];
       if (row < 0) continue;
-      // The plan's offsets say whose row it is; only a bias makes the expert matter here.
       const float weight = plan.row_weight[static_cast<std::size_t>(row)];
-      const float* bias = nullptr;
-      if (spec.experts.down_bias) {
-        const auto after =
-            std::upper_bound(plan.expert_offsets.begin(), plan.expert_offsets.end(), row);
-        const auto& block =
-            bank.blocks()[static_cast<std::size_t>(after - plan.expert_offsets.begin() - 1)];
-        if (block.down_bias != nullptr) bias = block.down_bias + first;
-      }
-      kernel.isa->accumulate({sum, y(row), bias, count, on_input ? 1.0f : weight, weight});
+      terms.add(y(row), on_input ? 1.0f : weight);
+      if (!spec.experts.down_bias) continue;
+      // The plan's offsets say whose row it is; only a bias makes the expert matter here.
+      const auto after =
+          std::upper_bound(plan.expert_offsets.begin(), plan.expert_offsets.end(), row);
+      const auto& block =
+          bank.blocks()[static_cast<std::size_t>(after - plan.expert_offsets.begin() - 1)];
+      if (block.down_bias != nullptr) terms.add(block.down_bias + first, weight);
     }
+    terms.flush();
     if (spec.router.apply_routed_scale_to_output) {
       const auto factor = static_cast<float>(spec.router.routed_scaling_factor);
       for (std::int64_t i = 0; i < count; ++i) sum[i] *= factor;
     }
     if (bank.has_shared()) {
-      kernel.isa->accumulate({sum, y(plan.rows() + token), nullptr, count, shared, 0.0f});
+      terms.add(y(plan.rows() + token), shared);
+      terms.flush();
     }
     auto* to = static_cast<std::byte*>(output.data) +
                (token * hidden_size + first) * bits(output.dtype) / 8;

@@ -368,29 +368,18 @@ void pack(const PackJob& job) {
   }
 }
 
-SLUICE_INLINE void add_weighted(float* sum, const float* row, long count, float weight) {
-  long i = 0;
-  for (; i + kBlock <= count; i += kBlock) {
-    Block total = load(sum + i);
-    const Block addend = load(row + i);
-    for (int p = 0; p < kParts; ++p) {
-      total.part[p] = multiply_add(all(weight), addend.part[p], total.part[p]);
-    }
-    __builtin_memcpy(sum + i, &total, sizeof total);
-  }
-  if (i == count) return;
-  const unsigned long bytes = static_cast<unsigned long>(count - i) * 4;
-  Block total{};
-  Block addend{};
-  __builtin_memcpy(&total, sum + i, bytes);
-  __builtin_memcpy(&addend, row + i, bytes);
-  for (int p = 0; p < kParts; ++p) {
-    total.part[p] = multiply_add(all(weight), addend.part[p], total.part[p]);
-  }
-  __builtin_memcpy(sum + i, &total, bytes);
-}
-
 void accumulate(const AccumulateJob& job) {
-  add_weighted(job.sum, job.row, job.count, job.weight);
-  if (job.bias != nullptr) add_weighted(job.sum, job.bias, job.count, job.bias_weight);
+  for (long i = 0; i < job.count; i += kBlock) {
+    const long count = job.count - i < kBlock ? job.count - i : kBlock;
+    Block total{};
+    if (job.onto) total = get(job.sum, RowFormat::f32, i, count);
+    for (long term = 0; term < job.terms; ++term) {
+      const Block row = get(job.rows[term], RowFormat::f32, i, count);
+      const Vector weight = all(job.weights[term]);
+      for (int p = 0; p < kParts; ++p) {
+        total.part[p] = multiply_add(weight, row.part[p], total.part[p]);
+      }
+    }
+    copy_elements<4>(job.sum + i, &total, count);
+  }
 }

@@ -99,6 +99,7 @@ struct TileJob {
   long ahead;
   const char* next;
   long next_stride;
+  long next_step;  // bytes of `next` that a step fetches on
 };
 
 template <typename V, typename X, typename W, int T, int P>
@@ -120,7 +121,7 @@ struct FmaTile {
 
   // One group of columns, all pointers moved on.
   SLUICE_INLINE void step(const char*& x, const char*& w, long w_stride, const char*& fetch,
-                          long fetch_stride) {
+                          long fetch_stride, long fetch_step) {
     SLUICE_UNROLL
     for (int p = 0; p < P; ++p) {
       // Into the first cache where tokens are so few that it is wanted at once.
@@ -130,7 +131,7 @@ struct FmaTile {
     if constexpr (W::kSteps == 2) add<1, false>(x, w, w_stride);
     x += W::kColumns / X::kColumns * T * kWord;
     w += W::kBytes;
-    fetch += W::kBytes;
+    fetch += fetch_step;
   }
 
   // `more`: on top of what c holds.
@@ -151,19 +152,21 @@ struct FmaTile {
     const char* w = job.w;
     const char* fetch = w + job.ahead;
     long fetch_stride = job.w_stride;
+    long fetch_step = W::kBytes;
     long end = job.k_stream;
     long k = 0;
     constexpr int kUnroll = V::kUnroll / W::kSteps > 0 ? V::kUnroll / W::kSteps : 1;
     for (int part = 0; part < 2; ++part) {
       for (; k + kUnroll * W::kColumns <= end; k += kUnroll * W::kColumns) {
         SLUICE_UNROLL
-        for (int u = 0; u < kUnroll; ++u) step(x, w, job.w_stride, fetch, fetch_stride);
+        for (int u = 0; u < kUnroll; ++u) step(x, w, job.w_stride, fetch, fetch_stride, fetch_step);
       }
       for (; k + W::kColumns <= end; k += W::kColumns) {
-        step(x, w, job.w_stride, fetch, fetch_stride);
+        step(x, w, job.w_stride, fetch, fetch_stride, fetch_step);
       }
       fetch = job.next;
       fetch_stride = job.next_stride;
+      fetch_step = job.next_step;
       end = job.cols;
     }
     if (k < job.cols) add<0, true>(x, w, job.w_stride);
@@ -187,8 +190,8 @@ void fma_tokens(const TileJob& job, long tokens) {
   if constexpr (T > 1) fma_tokens<V, X, W, P, T - 1, more>(job, tokens);
 }
 
-// One tile of a job against P panels. The last tile that reads these panels fetches the next ones,
-// line for line; a tile alone also fetches what it will read itself.
+// One tile of a job against P panels. The tiles that read these panels fetch the next ones, each its
+// part, line by line; a tile alone also fetches what it will read itself.
 template <typename V, typename X, typename W, int P, int T>
 void fma_block(const PanelJob& job, long tile, long panel) {
   const XLayout layout{V::kTokens, X::kColumns};
@@ -205,17 +208,16 @@ void fma_block(const PanelJob& job, long tile, long panel) {
               0,
               0,
               w,
-              job.w_stride};
-  const bool last_panels = panel + P >= job.panels;
-  if (tile + 1 == tiles) {
-    const auto* next_item = static_cast<const char*>(job.next_w);
-    if (!last_panels) {
-      one.next = w + P * job.w_stride;
-    } else if (next_item != nullptr) {
-      one.next = next_item;
-      one.next_stride = job.next_stride;
-    }
+              job.w_stride,
+              W::kBytes / tiles};
+  const auto* next_item = static_cast<const char*>(job.next_w);
+  if (panel + P < job.panels) {
+    one.next = w + P * job.w_stride;
+  } else if (next_item != nullptr) {
+    one.next = next_item;
+    one.next_stride = job.next_stride;
   }
+  one.next += job.cols / W::kColumns * one.next_step * tile;
   if (tiles == 1) {
     constexpr long kAhead = kPrefetchBytes / W::kBytes * W::kColumns;
     one.k_stream = job.cols > kAhead ? (job.cols - kAhead) / W::kColumns * W::kColumns : 0;
@@ -264,7 +266,8 @@ void fma_widened(const PanelJob& job) {
                           0,
                           0,
                           tile == 0 ? next : reinterpret_cast<const char*>(wide),
-                          0};
+                          0,
+                          WFloat::kBytes};
         if (k == 0) {
           fma_tokens<V, XFloat, WFloat, 1, V::kTokens, false>(one, tokens);
         } else {
