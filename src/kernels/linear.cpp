@@ -210,8 +210,8 @@ SourceRows rows_of(RowsView<const T> x, std::int64_t cols) {
 void linear(const PackedMatrix& w, RowsView<const float> x, RowsView<float> out, Executor& executor,
             const Isa* isa) {
   check_view("out", x.rows, out.stride, w.rows());
-  Product product = make_product(
-      w, rows_of(x, w.cols()), isa != nullptr ? *isa : default_isa(), kMostItemTokens, executor);
+  Product product = make_product(w, rows_of(x, w.cols()), isa != nullptr ? *isa : default_isa(),
+                                 kMostItemTokens, executor);
   product.out_streams = is_streamed(x.rows * out.stride);
   run_linear(product, out.data, out.stride, executor);
 }
@@ -219,8 +219,8 @@ void linear(const PackedMatrix& w, RowsView<const float> x, RowsView<float> out,
 void linear(const PackedMatrix& w, RowsView<const std::uint16_t> x, RowsView<float> out,
             Executor& executor, const Isa* isa) {
   check_view("out", x.rows, out.stride, w.rows());
-  Product product = make_product(
-      w, rows_of(x, w.cols()), isa != nullptr ? *isa : default_isa(), kMostItemTokens, executor);
+  Product product = make_product(w, rows_of(x, w.cols()), isa != nullptr ? *isa : default_isa(),
+                                 kMostItemTokens, executor);
   product.out_streams = is_streamed(x.rows * out.stride);
   run_linear(product, out.data, out.stride, executor);
 }

@@ -19,6 +19,8 @@ constexpr std::int64_t kChunkRows = 32768;
 constexpr std::int64_t kSerialProducts = 1 << 17;
 constexpr std::int64_t kSerialLogits = 1 << 12;
 constexpr std::int64_t kRouteTokens = 16;
+// x of all blocks together that second caches hold until it is read.
+constexpr std::int64_t kKeptBytes = std::int64_t{2} << 20;
 
 // Whole cache lines, an odd number of them.
 std::int64_t row_stride(std::int64_t bytes) {
@@ -99,8 +101,11 @@ PassBuffers CpuExperts::take_buffers(std::int64_t tokens, Workspace& workspace) 
   const std::int64_t hidden = spec_.experts.hidden_size;
   constexpr std::int64_t kFloat = sizeof(float);
   PassBuffers buffers;
-  buffers.x = take_packed(workspace, rows, hidden, kernel_);
-  buffers.act = take_packed(workspace, slots, local_width(spec_), kernel_);
+  const std::int64_t places = kPlaces * tokens;
+  buffers.in_turn = slots > places && slots * hidden * kernel_.stage_bytes > kKeptBytes;
+  buffers.x = take_packed(workspace, buffers.in_turn ? places : rows, hidden, kernel_);
+  buffers.act =
+      take_packed(workspace, buffers.in_turn ? places : slots, local_width(spec_), kernel_);
   buffers.shared_act = take_packed(workspace, rows - slots, local_shared_width(spec_), kernel_);
   buffers.y = take_rows(workspace, rows, panel_count(hidden) * kPanelRows * kFloat);
   buffers.work = workspace.take<BlockWork>(blocks);

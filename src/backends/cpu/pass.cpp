@@ -55,7 +55,7 @@ bool Pass::is_shared(const BlockWork& work) const {
 RowBuffer Pass::activations(const BlockWork& work) const {
   if (is_shared(work)) return buffers.shared_act;
   RowBuffer rows = buffers.act;
-  rows.memory = rows.memory.subspan(static_cast<std::size_t>(work.first_row * rows.stride));
+  rows.memory = rows.memory.subspan(static_cast<std::size_t>(work.first_act * rows.stride));
   return rows;
 }
 
@@ -69,7 +69,15 @@ void Pass::add_work(std::int64_t block, std::int64_t first_row, std::int64_t row
   BlockWork work;
   work.block = block;
   work.first_row = first_row;
+  work.first_x = first_row;
+  work.first_act = first_row;
   work.rows = rows;
+  if (buffers.in_turn) {
+    const auto index = static_cast<std::int64_t>(works);
+    work.first_x = index % kPlaces * plan.tokens;
+    work.first_act = work.first_x;
+    work.before = index - kPlaces;
+  }
   tile_block(weights.gate_up, weights.down, gate_up_unit, tile_rows(buffers.x.stride), work);
   buffers.work[works] = work;
   new (&buffers.progress[works]) BlockProgress;
@@ -157,10 +165,22 @@ Pass::Rows Pass::rows_of_tile(const Segment& segment, std::int64_t tile) const {
   return {begin, part_begin(rows, segment.row_tiles, tile + 1) - begin};
 }
 
+void Pass::wait_for_place(const BlockWork& work, bool activations) const {
+  if (work.before < 0) return;
+  const auto before = static_cast<std::size_t>(work.before);
+  const BlockWork& other = buffers.work[before];
+  if (activations) {
+    wait_for(buffers.progress[before].down, other.down_items);
+  } else {
+    wait_for(buffers.progress[before].activated, other.gate_up_items);
+  }
+}
+
 // Its part of the tiles that the kernel cuts the row tile into.
 void Pass::gather(const Item& item) const {
   const auto index = static_cast<std::size_t>(item.segment->work);
   const BlockWork& work = buffers.work[index];
+  wait_for_place(work, false);
   const bool shared = is_shared(work);
   const bool weighted = spec.router.apply_router_weight_on_input && !shared;
   const Rows rows = rows_of_tile(*item.segment, item.row_tile);
@@ -188,7 +208,7 @@ void Pass::gather(const Item& item) const {
     job.rows = sources;
     job.scales =
         weighted ? &plan.row_weight[static_cast<std::size_t>(work.first_row + first)] : nullptr;
-    job.to = buffers.x.row(work.first_row + first);
+    job.to = buffers.x.row(work.first_x + first);
     kernel.isa->pack(job);
   }
   buffers.progress[index].gathered.fetch_add(1, std::memory_order_release);
@@ -199,13 +219,14 @@ void Pass::gate_up(const Item& item, const Weights& next, int worker) const {
   const BlockWork& work = buffers.work[index];
   BlockProgress& progress = buffers.progress[index];
   wait_for(progress.gathered, work.gather_items);
+  wait_for_place(work, true);
 
   const PackedView& w = block_of(item).gate_up;
   const std::int64_t panel = item.panel_tile * work.gate_up.tile_panels;
   const std::int64_t panels = std::min(work.gate_up.tile_panels, w.panels() - panel);
   const Rows rows = rows_of_tile(*item.segment, item.row_tile);
   auto* c = reinterpret_cast<float*>(buffers.tile.row(worker));
-  kernel.panels.run({buffers.x.row(work.first_row + rows.first), w.data + panel * w.panel_stride(),
+  kernel.panels.run({buffers.x.row(work.first_x + rows.first), w.data + panel * w.panel_stride(),
                      w.panel_stride(), c, panels * kPanelRows, rows.count, panels, w.cols,
                      next.panels, next.stride, false});
   activate(work, rows, panel, panels, c);
@@ -254,6 +275,7 @@ void Pass::down(const Item& item, const Weights& next) const {
        y + panel * kPanelRows, buffers.y.stride / static_cast<std::int64_t>(sizeof(float)),
        rows.count, panels, w.cols, next.panels, next.stride,
        is_streamed(static_cast<std::int64_t>(buffers.y.memory.size() / sizeof(float)))});
+  buffers.progress[index].down.fetch_add(1, std::memory_order_release);
   buffers.pass[0].down_done.fetch_add(1, std::memory_order_release);
 }
 

@@ -27,6 +27,7 @@ struct RowBuffer {
 struct alignas(64) BlockProgress {
   std::atomic<std::int64_t> gathered{0};
   std::atomic<std::int64_t> activated{0};
+  std::atomic<std::int64_t> down{0};
 };
 
 struct alignas(64) PassProgress {
@@ -34,8 +35,14 @@ struct alignas(64) PassProgress {
   std::atomic<std::int64_t> down_done{0};
 };
 
+// Blocks whose x and activations have places of their own. Where all blocks' would leave the caches
+// before they are read, so many places are used in turn: one that is written, two that are
+// multiplied, and one to spare, so that no worker waits for its place.
+inline constexpr std::int64_t kPlaces = 4;
+
 // The products' rows are those of the plan, then one per token for the shared block.
 struct PassBuffers {
+  bool in_turn = false;               // kPlaces places of [tokens] rows, below instead of [rows]
   RowBuffer x;                        // [rows + tokens, H], row tiles in the kernel's layout
   RowBuffer act;                      // [rows, I] likewise
   RowBuffer shared_act;               // [tokens, shared width] likewise
@@ -73,6 +80,8 @@ struct Pass {
     std::int64_t first, count;
   };
   bool is_shared(const BlockWork& work) const;
+  // Until the work before in this one's place is done with its x, or its activations.
+  void wait_for_place(const BlockWork& work, bool activations) const;
   void add_work(std::int64_t block, std::int64_t first_row, std::int64_t rows);
   Rows rows_of_tile(const Segment& segment, std::int64_t tile) const;
   RowBuffer activations(const BlockWork& work) const;

@@ -55,6 +55,7 @@ void tile_block(const PackedView& gate_up, const PackedView& down, std::int64_t 
   work.gather_parts = ceil_div(ceil_div(work.rows, work.gate_up.row_tiles), kGatherRows);
   work.gather_items = work.gate_up.row_tiles * work.gather_parts;
   work.gate_up_items = work.gate_up.row_tiles * work.gate_up.panel_tiles;
+  work.down_items = work.down.row_tiles * work.down.panel_tiles;
 }
 
 std::int64_t max_segments(std::int64_t blocks) { return 3 * blocks + 1; }

@@ -65,11 +65,15 @@ inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1
 struct BlockWork {
   std::int64_t block = 0;      // of the bank
   std::int64_t first_row = 0;  // of the pass's rows
+  std::int64_t first_x = 0;    // where in the pass's x it lies
+  std::int64_t first_act = 0;  // likewise
+  std::int64_t before = -1;    // the work that had the same place, or -1
   std::int64_t rows = 0;       // at least 1
   Tiling gate_up{}, down{};
   std::int64_t gather_parts = 0;   // of each row tile
   std::int64_t gather_items = 0;   // what its first product waits for
   std::int64_t gate_up_items = 0;  // what its second product waits for
+  std::int64_t down_items = 0;     // what the next work in its place waits for
 };
 
 struct Schedule {
