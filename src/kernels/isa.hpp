@@ -66,6 +66,10 @@ static inline bool is_streamed(std::int64_t floats) { return floats >= std::int6
 struct PanelKernel {
   void (*run)(const PanelJob&);
   XLayout layout;
+  // What a thread may call before several products and after them, in pairs, to set up once what
+  // each would set up; null where there is nothing.
+  void (*begin)() = nullptr;
+  void (*end)() = nullptr;
 };
 
 // Rows into one tile of a kernel's layout, rounded to `to_format`.

@@ -7,6 +7,7 @@
 #include "base/fail.hpp"
 #include "kernels/isa_list.hpp"
 #include "kernels/packed_rows.hpp"
+#include "kernels/panel_session.hpp"
 
 namespace sluice {
 namespace {
@@ -66,6 +67,7 @@ void for_each_item(const Product& product, Executor& executor, Run run) {
   const std::int64_t items = token_items * panel_items;
   std::atomic<std::int64_t> next{0};
   auto work = [&](int) {
+    const PanelSession session(*product.kernel);
     std::int64_t index = next.fetch_add(1, std::memory_order_relaxed);
     while (index < items) {
       const std::int64_t after = next.fetch_add(1, std::memory_order_relaxed);

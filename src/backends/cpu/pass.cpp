@@ -7,6 +7,7 @@
 #include <new>
 
 #include "base/element.hpp"
+#include "kernels/panel_session.hpp"
 
 namespace sluice {
 namespace {
@@ -111,6 +112,7 @@ std::int64_t Pass::products() const {
 // this one. Waiting stays safe: of the items that are not finished, the first is being run, or its
 // holder runs an earlier one.
 void Pass::work(int worker) const {
+  const PanelSession session(kernel.panels);
   std::atomic<std::int64_t>& next_item = buffers.pass[0].next_item;
   std::size_t segment = 0;
   std::int64_t claimed = next_item.fetch_add(1, std::memory_order_relaxed);

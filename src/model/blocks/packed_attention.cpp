@@ -1,6 +1,7 @@
 // Attention over a PackedKvCache: both products are panel products, a page of keys at a time.
 #include "kernels/isa_list.hpp"
 #include "kernels/packed_rows.hpp"
+#include "kernels/panel_session.hpp"
 #include "model/blocks/attention.hpp"
 #include "model/blocks/linear.hpp"
 #include "model/blocks/primitives.hpp"
@@ -80,6 +81,7 @@ void Attention::attend_packed(const Task& task, std::int64_t layer, const Rows& 
   };
   pack(tile.queries, tile.query_stride, dim, tile.packed_queries);
 
+  const PanelSession session(*multiply.kernel);
   bool first_page = true;
   for_each_page(first_seen(first_query), first_query + task.rows, [&](std::int64_t at, auto) {
     const std::int64_t start = at / kPageTokens * kPageTokens;

@@ -1,5 +1,5 @@
-// A product whose results go past the caches has the bits of one whose results do not, and writes
-// nothing else.
+// What must not change a product's bits: whether its results go past the caches, and whether a
+// session sets its kernel up.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -9,6 +9,7 @@
 #include "kernels/isa_list.hpp"
 #include "kernels/matrices.hpp"
 #include "kernels/packed_rows.hpp"
+#include "kernels/panel_session.hpp"
 
 namespace sluice {
 namespace {
@@ -37,8 +38,23 @@ std::vector<float> product(const Isa& isa, const Sizes& sizes, const PackedMatri
   return {c, c + count};
 }
 
+struct Operands {
+  Operands(const Isa& isa, const Sizes& sizes) {
+    const auto executor = make_executor(1);
+    const Matrix weights(sizes.panels * kPanelRows, sizes.cols, DType::bf16, 3u);
+    const Matrix rows(sizes.tokens, sizes.cols, DType::bf16, 5u);
+    const TensorView view = weights.view();
+    w = PackedMatrix({&view, 1}, PackedFormat::bf16, *executor);
+    const RowKernel kernel = row_kernel(isa, PackedFormat::bf16, RowFormat::bf16);
+    x = AlignedBuffer(static_cast<std::size_t>(sizes.tokens * kernel.token_bytes(sizes.cols)));
+    pack_x(isa, kernel, {rows.bytes.data(), sizes.tokens, sizes.cols * 2, RowFormat::bf16},
+           sizes.cols, x.data());
+  }
+  PackedMatrix w;
+  AlignedBuffer x;
+};
+
 TEST(Streamed, HasTheBitsOfTheProductInCache) {
-  const auto executor = make_executor(1);
   for (const Isa* isa : present_isas()) {
     if (isa->bf16_bf16.run == nullptr) continue;
     for (const std::int64_t tokens : {1, 7, 16, 17, 32, 33, 49, 100}) {
@@ -46,14 +62,9 @@ TEST(Streamed, HasTheBitsOfTheProductInCache) {
         for (const std::int64_t cols : {24, 64, 200}) {
           for (const std::int64_t offset : {0, 3}) {
             const Sizes sizes{tokens, panels, cols, 3, offset};
-            const Matrix weights(panels * kPanelRows, cols, DType::bf16, 3u);
-            const Matrix x(tokens, cols, DType::bf16, 5u);
-            const TensorView view = weights.view();
-            const PackedMatrix w({&view, 1}, PackedFormat::bf16, *executor);
-            const RowKernel kernel = row_kernel(*isa, PackedFormat::bf16, RowFormat::bf16);
-            AlignedBuffer packed(static_cast<std::size_t>(tokens * kernel.token_bytes(cols)));
-            pack_x(*isa, kernel, {x.bytes.data(), tokens, cols * 2, RowFormat::bf16}, cols,
-                   packed.data());
+            const Operands operands(*isa, sizes);
+            const PackedMatrix& w = operands.w;
+            const AlignedBuffer& packed = operands.x;
             const auto cached = product(*isa, sizes, w, packed.data(), false);
             const auto streamed = product(*isa, sizes, w, packed.data(), true);
             ASSERT_EQ(0, std::memcmp(cached.data(), streamed.data(), cached.size() * sizeof(float)))
@@ -64,6 +75,33 @@ TEST(Streamed, HasTheBitsOfTheProductInCache) {
         }
       }
     }
+  }
+}
+
+// Products of one session, of every height in turn, and one after it.
+TEST(Session, HasTheBitsOfProductsOnTheirOwn) {
+  for (const Isa* isa : present_isas()) {
+    if (isa->bf16_bf16.run == nullptr) continue;
+    const auto check = [&](std::int64_t tokens, const std::vector<float>& alone) {
+      const Sizes sizes{tokens, 3, 72, 0, 0};
+      const Operands operands(*isa, sizes);
+      const auto again = product(*isa, sizes, operands.w, operands.x.data(), false);
+      ASSERT_EQ(0, std::memcmp(alone.data(), again.data(), alone.size() * sizeof(float)))
+          << isa->name << " " << tokens;
+    };
+    const std::int64_t heights[] = {1, 40, 7, 16, 1, 3};
+    std::vector<std::vector<float>> alone;
+    for (const std::int64_t tokens : heights) {
+      const Sizes sizes{tokens, 3, 72, 0, 0};
+      const Operands operands(*isa, sizes);
+      alone.push_back(product(*isa, sizes, operands.w, operands.x.data(), false));
+      ASSERT_FALSE(std::isnan(alone.back().front()));
+    }
+    {
+      const PanelSession session(isa->bf16_bf16);
+      for (std::size_t i = 0; i < alone.size(); ++i) check(heights[i], alone[i]);
+    }
+    check(heights[1], alone[1]);
   }
 }
 
