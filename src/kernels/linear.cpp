@@ -18,6 +18,8 @@ namespace {
 constexpr std::int64_t kItemPanels = 8;
 constexpr std::int64_t kItemBytes = std::int64_t{1} << 20;
 constexpr std::int64_t kMostItemTokens = 512;
+// Kernels take wider x in parts: fewer tokens would read every weight too often.
+constexpr std::int64_t kWideToken = 8192;
 // Where the item's results are a buffer: 64 KiB.
 constexpr std::int64_t kMostGatedTokens = 128;
 // Below this many products, waking another thread costs more than it saves (about 2 us).
@@ -161,7 +163,7 @@ AlignedBuffer& packed_x(std::int64_t bytes) {
 // Nearly equal items, of whole tiles of AMX.
 std::int64_t tokens_of_item(std::int64_t tokens, std::int64_t token_bytes, std::int64_t most) {
   constexpr std::int64_t kWhole = 32;
-  most = std::min(most, kItemBytes / token_bytes);
+  most = std::min(most, kItemBytes / std::min(token_bytes, kWideToken));
   const std::int64_t tiles = ceil_div(std::max<std::int64_t>(tokens, 1), kWhole);
   const std::int64_t items = ceil_div(tiles, std::max<std::int64_t>(most / kWhole, 1));
   return ceil_div(tiles, items) * kWhole;

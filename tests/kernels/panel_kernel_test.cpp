@@ -1,5 +1,5 @@
-// What must not change a product's bits: whether its results go past the caches, and whether a
-// session sets its kernel up.
+// What must not change a product's bits: whether its results go past the caches, whether a session
+// sets its kernel up, and whether x is so wide that it is taken in parts.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -74,6 +74,29 @@ TEST(Streamed, HasTheBitsOfTheProductInCache) {
           }
         }
       }
+    }
+  }
+}
+
+// 1.6 MB of x, in tiles of 12 and 13 tokens, against tokens one by one.
+TEST(WideRows, HaveTheBitsOfTheirTokensAlone) {
+  for (const Isa* isa : present_isas()) {
+    if (isa->bf16_bf16.run == nullptr) continue;
+    const Sizes sizes{50, 3, 16424, 0, 0};
+    const Operands operands(*isa, sizes);
+    const auto whole = product(*isa, sizes, operands.w, operands.x.data(), false);
+    ASSERT_FALSE(std::isnan(whole.front()));
+    const std::int64_t width = sizes.panels * kPanelRows;
+    const Matrix rows(sizes.tokens, sizes.cols, DType::bf16, 5u);
+    std::vector<std::byte> x(static_cast<std::size_t>(sizes.cols + 32) * 2);
+    for (std::int64_t token = 0; token < sizes.tokens; ++token) {
+      std::memcpy(x.data(), rows.bytes.data() + token * sizes.cols * 2,
+                  static_cast<std::size_t>(sizes.cols) * 2);
+      const auto alone =
+          product(*isa, {1, sizes.panels, sizes.cols, 0, 0}, operands.w, x.data(), false);
+      ASSERT_EQ(0, std::memcmp(whole.data() + token * width, alone.data(),
+                               static_cast<std::size_t>(width) * sizeof(float)))
+          << isa->name << " token " << token;
     }
   }
 }

@@ -11,6 +11,7 @@ namespace {
 constexpr long kTileColumns = 32;
 constexpr long kTileBytes = 1024;
 constexpr long kRowBytes = 64;
+constexpr long kPairBytes = 64;  // of two columns of a panel
 
 #define SLUICE_INLINE inline __attribute__((always_inline))
 
@@ -66,6 +67,7 @@ struct Block {
   float* c;
   float* c_second;
   long c_stride;  // floats between tokens
+  bool onto;      // on top of what c holds
 };
 
 constexpr XLayout kLayout{16, kTileColumns};
@@ -168,7 +170,15 @@ SLUICE_INLINE void multiply(const char* x, const char* x_second, const char* w, 
 }
 
 template <int tiles, int panels>
-SLUICE_INLINE void clear_sums() {
+SLUICE_INLINE void begin_sums(const Block& block) {
+  if (block.onto) {
+    const long stride = block.c_stride * 4;
+    _tile_loadd(0, block.c, stride);
+    if constexpr (panels == 2) _tile_loadd(1, block.c + 16, stride);
+    if constexpr (tiles == 2) _tile_loadd(2, block.c_second, stride);
+    if constexpr (tiles == 2 && panels == 2) _tile_loadd(3, block.c_second + 16, stride);
+    return;
+  }
   _tile_zero(0);
   if constexpr (panels == 2) _tile_zero(1);
   if constexpr (tiles == 2) _tile_zero(2);
@@ -243,7 +253,7 @@ void multiply_block(const Block& block, const char* w, long w_stride, long cols,
                     Leaving& leaving) {
   const char* x = block.x;
   const char* x_second = block.x_second;
-  clear_sums<tiles, panels>();
+  begin_sums<tiles, panels>(block);
   [[maybe_unused]] const long rows_per_step = leaves ? leaving.rows * kTileColumns / cols + 1 : 0;
   long k = 0;
   for (; k + kTileColumns <= cols; k += kTileColumns) {
@@ -270,23 +280,53 @@ void multiply_block(const Block& block, const char* w, long w_stride, long cols,
   }
 }
 
+// Columns [first, first + count) of a job.
+struct Columns {
+  long first, count;
+};
+
+// What a block's last tile, if it is lower than the tiles are set up, would overwrite: the next
+// tile's first row. Only sums that are not complete need saving: that tile overwrites it too.
+template <int panels>
+struct SavedRow {
+  float* row;
+  __m512 values[panels];
+
+  explicit SavedRow(float* at) : row(at) {
+    for (int p = 0; row != nullptr && p < panels; ++p) values[p] = _mm512_loadu_ps(row + p * 16);
+  }
+  void restore() const {
+    for (int p = 0; row != nullptr && p < panels; ++p) _mm512_storeu_ps(row + p * 16, values[p]);
+  }
+};
+
 // All tokens against one or two panels, two tiles at a time.
 template <int panels, bool leaves>
-void sweep(const PanelJob& job, long panel, Leaving& leaving) {
+void sweep(const PanelJob& job, const Columns& columns, long panel, Leaving& leaving) {
   const long tiles = tile_count(kLayout, job.tokens);
   const long token_bytes = padded_columns(kLayout, job.cols) * 2;
-  const char* w = static_cast<const char*>(job.w) + panel * job.w_stride;
-  const bool last_panels = panel + panels >= job.panels;
-  const bool goes_on = last_panels && job.next_w != nullptr;
-  const long steps = job.cols / kTileColumns;
+  const char* all = static_cast<const char*>(job.w) + columns.first * kPairBytes / 2;
+  const char* w = all + panel * job.w_stride;
+  const long steps = columns.count / kTileColumns;
+  const bool parts = columns.count < job.cols;
+  const bool last_part = columns.first + columns.count == job.cols;
   Fetch fetch;
-  fetch.next = goes_on       ? static_cast<const char*>(job.next_w)
-               : last_panels ? w
-                             : w + panels * job.w_stride;
-  fetch.next_stride = goes_on ? job.next_stride : job.w_stride;
+  fetch.next = w + panels * job.w_stride;
+  fetch.next_stride = job.w_stride;
+  fetch.half = columns.count * kPairBytes / 4 / kRowBytes * kRowBytes;
+  fetch.lines = fetch.half / kRowBytes + 1;
+  if (panel + panels >= job.panels) {
+    if (!last_part) {
+      fetch.next = all + columns.count * kPairBytes / 2;
+    } else if (job.next_w != nullptr) {
+      fetch.next = static_cast<const char*>(job.next_w);
+      fetch.next_stride = job.next_stride;
+    } else {
+      fetch.next = w;
+      fetch.lines = 0;
+    }
+  }
   fetch.own = -1;
-  fetch.half = job.w_stride / 2 / kRowBytes * kRowBytes;
-  fetch.lines = last_panels && !goes_on ? 0 : fetch.half / kRowBytes + 1;
   fetch.steps = (tiles + kMostTiles - 1) / kMostTiles * steps;
   fetch.credit = 0;
   if (tiles <= kMostTiles) fetch.own = steps > Fetch::kSteps ? steps - Fetch::kSteps : 0;
@@ -297,43 +337,62 @@ void sweep(const PanelJob& job, long panel, Leaving& leaving) {
     const long last = two ? tile_begin(job.tokens, tiles, tile + 2) : second;
     const char* x = static_cast<const char*>(job.x);
     float* c = job.c + panel * 16;
-    const Block block{x + first * token_bytes,
-                      x + second * token_bytes,
+    const long before = columns.first / kTileColumns * kRowBytes;  // of each token
+    const Block block{x + first * token_bytes + (second - first) * before,
+                      x + second * token_bytes + (last - second) * before,
                       (second - first) * kRowBytes,
                       (last - second) * kRowBytes,
                       c + first * job.c_stride,
                       c + second * job.c_stride,
-                      job.c_stride};
+                      job.c_stride,
+                      columns.first > 0};
+    const SavedRow<panels> saved(parts && last < job.tokens ? c + last * job.c_stride : nullptr);
     if (two) {
-      multiply_block<2, panels, leaves>(block, w, job.w_stride, job.cols, fetch, leaving);
+      multiply_block<2, panels, leaves>(block, w, job.w_stride, columns.count, fetch, leaving);
     } else {
-      multiply_block<1, panels, leaves>(block, w, job.w_stride, job.cols, fetch, leaving);
+      multiply_block<1, panels, leaves>(block, w, job.w_stride, columns.count, fetch, leaving);
     }
+    saved.restore();
   }
 }
 
 template <bool leaves>
-void all_panels(const PanelJob& job) {
+void all_panels(const PanelJob& job, const Columns& columns) {
   Leaving leaving;
   long panel = 0;
-  for (; panel + 2 <= job.panels; panel += 2) sweep<2, leaves>(job, panel, leaving);
+  for (; panel + 2 <= job.panels; panel += 2) sweep<2, leaves>(job, columns, panel, leaving);
   if constexpr (leaves) leaving.send_rows<2>(leaving.rows);
-  if (panel < job.panels) sweep<1, leaves>(job, panel, leaving);
+  if (panel < job.panels) sweep<1, leaves>(job, columns, panel, leaving);
   if constexpr (leaves) {
     leaving.send_rows<1>(leaving.rows);
     _mm_sfence();  // whoever reads c was told by a plain store, which these may otherwise follow
   }
 }
 
+// Columns of one part of a job: so many that x of all tokens stays in the second cache (half of
+// 2 MiB) while panels stream past it. Sums rest in c in between, the same chain of operations.
+long part_columns(const PanelJob& job) {
+  constexpr long kCached = 1 << 20;
+  const long x_bytes = job.tokens * job.cols * 2;
+  if (job.tokens <= kMostTiles * kLayout.tile || x_bytes <= kCached * 3 / 2) return job.cols;
+  const long parts = (x_bytes + kCached - 1) / kCached;
+  return ((job.cols + parts - 1) / parts + kTileColumns - 1) / kTileColumns * kTileColumns;
+}
+
 void amx_panels(const PanelJob& job) {
   if (job.tokens == 0) return;
   const long tiles = tile_count(kLayout, job.tokens);
   configure_for((job.tokens + tiles - 1) / tiles);
+  const long part = part_columns(job);
   // Whole lines, or they cannot go past the caches.
-  if (job.c_streams && reinterpret_cast<unsigned long>(job.c) % 64 == 0 && job.c_stride % 16 == 0) {
-    all_panels<true>(job);
+  const bool lines = reinterpret_cast<unsigned long>(job.c) % 64 == 0 && job.c_stride % 16 == 0;
+  if (job.c_streams && lines && part >= job.cols) {
+    all_panels<true>(job, {0, job.cols});
   } else {
-    all_panels<false>(job);
+    for (long first = 0; first < job.cols; first += part) {
+      const long left = job.cols - first;
+      all_panels<false>(job, {first, left < part ? left : part});
+    }
   }
   if (session_height < 0) _tile_release();
 }
