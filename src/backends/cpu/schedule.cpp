@@ -34,7 +34,7 @@ class Builder {
 std::int64_t tile_rows(std::int64_t row_bytes) {
   constexpr std::int64_t kHalfOfL2 = std::int64_t{1} << 20;
   constexpr std::int64_t kWhole = 32;
-  return std::clamp(kHalfOfL2 / row_bytes / kWhole * kWhole, 2 * kWhole, kMostTileRows);
+  return std::clamp(kHalfOfL2 / row_bytes / kWhole * kWhole, 4 * kWhole, kMostTileRows);
 }
 
 Tiling tile_product(std::int64_t rows, std::int64_t row_tiles, const PackedView& weights,
