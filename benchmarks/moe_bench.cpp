@@ -165,6 +165,7 @@ class Bench {
     }
     double peer_time = 0.0;
     if (peer_) {
+      peer_->prepare(plan);
       const double peer_begin = seconds();
       peer_->forward(hidden_.data(), plan, output_.data());
       peer_time = seconds() - peer_begin;

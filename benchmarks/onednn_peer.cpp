@@ -17,12 +17,6 @@ namespace {
 using dnnl::matmul;
 using dnnl::memory;
 
-// A product of m rows with weights in the layout that oneDNN chose for them.
-struct Product {
-  matmul::primitive_desc description;
-  matmul primitive;
-};
-
 class OneDnnPeer final : public Peer {
  public:
   OneDnnPeer(const Shape& shape, std::span<const std::uint16_t> gate_up,
@@ -44,6 +38,14 @@ class OneDnnPeer final : public Peer {
   std::string name() const override {
     return "oneDNN " + std::to_string(DNNL_VERSION_MAJOR) + "." +
            std::to_string(DNNL_VERSION_MINOR) + "." + std::to_string(DNNL_VERSION_PATCH);
+  }
+
+  // A primitive for each number of rows: making one takes longer than running it.
+  void prepare(const ExpertPlan& plan) override {
+    for_experts(plan, [&](std::size_t e, std::size_t, std::int64_t rows) {
+      product(gate_up_[e], rows, shape_.hidden, 2 * shape_.intermediate);
+      product(down_[e], rows, shape_.intermediate, shape_.hidden);
+    });
   }
 
   void forward(const std::uint16_t* hidden, const ExpertPlan& plan,
@@ -146,22 +148,29 @@ class OneDnnPeer final : public Peer {
     return to;
   }
 
+  static memory::desc rows_of(std::int64_t rows, std::int64_t cols, memory::data_type type) {
+    return {{rows, cols}, type, memory::format_tag::ab};
+  }
+
+  const matmul& product(const memory& weights, std::int64_t rows, std::int64_t cols,
+                        std::int64_t out_cols) {
+    const std::tuple key{rows, cols, out_cols};
+    const auto found = products_.find(key);
+    if (found != products_.end()) return found->second;
+    const matmul::primitive_desc description(
+        {matmul::desc(rows_of(rows, cols, memory::data_type::bf16), weights.get_desc(),
+                      rows_of(rows, out_cols, memory::data_type::f32))},
+        engine_);
+    return products_.emplace(key, matmul(description)).first->second;
+  }
+
   void multiply(std::uint16_t* x, const memory& weights, float* out, std::int64_t rows,
                 std::int64_t cols, std::int64_t out_cols) {
-    const memory::desc source({rows, cols}, memory::data_type::bf16, memory::format_tag::ab);
-    const memory::desc target({rows, out_cols}, memory::data_type::f32, memory::format_tag::ab);
-    auto found = products_.find({rows, cols, out_cols});
-    if (found == products_.end()) {
-      const matmul::primitive_desc description({matmul::desc(source, weights.get_desc(), target)},
-                                               engine_);
-      found =
-          products_
-              .emplace(std::tuple{rows, cols, out_cols}, Product{description, matmul(description)})
-              .first;
-    }
-    found->second.primitive.execute(stream_, {{DNNL_ARG_SRC, memory(source, engine_, x)},
-                                              {DNNL_ARG_WEIGHTS, weights},
-                                              {DNNL_ARG_DST, memory(target, engine_, out)}});
+    const memory source(rows_of(rows, cols, memory::data_type::bf16), engine_, x);
+    const memory target(rows_of(rows, out_cols, memory::data_type::f32), engine_, out);
+    product(weights, rows, cols, out_cols)
+        .execute(stream_,
+                 {{DNNL_ARG_SRC, source}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, target}});
   }
 
   Shape shape_;
@@ -169,7 +178,7 @@ class OneDnnPeer final : public Peer {
   dnnl::engine engine_;
   dnnl::stream stream_;
   std::vector<memory> gate_up_, down_;
-  std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t>, Product> products_;
+  std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t>, matmul> products_;
   std::vector<std::uint16_t> x_, act_;
   std::vector<float> gate_up_out_, y_;
 };

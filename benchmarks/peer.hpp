@@ -19,6 +19,8 @@ class Peer {
   virtual std::string name() const = 0;
   // The routed experts of one layer: hidden [tokens, H] bf16 -> output [tokens, H] bf16. Routing
   // and the plan are given and not timed.
+  // Makes what `forward` of this plan will need and keeps: not timed.
+  virtual void prepare(const ExpertPlan& plan) = 0;
   virtual void forward(const std::uint16_t* hidden, const ExpertPlan& plan,
                        std::uint16_t* output) = 0;
 };
