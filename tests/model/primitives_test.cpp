@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -185,23 +184,6 @@ TEST_P(PrimitivesTest, NormsSumsAndRotations) {
       EXPECT_NEAR(turned[i], double{x[i]} * weight[i] - double{y[i]} * normed[i], 3e-6);
       EXPECT_NEAR(turned[n + i], double{y[i]} * weight[i] + double{x[i]} * normed[i], 3e-6);
     }
-  }
-}
-
-TEST_P(PrimitivesTest, RoundsToTheNearestBf16) {
-  std::vector<float> x{1.0f,          -1.00390625f, 1.01171875f,
-                       1.005f,        -0.0f,        1e-45f,
-                       3.3961775e38f, -1e30f,       std::numeric_limits<float>::infinity()};
-  const auto drawn = random_floats(40, random_, -9.0f, 9.0f);
-  x.insert(x.end(), drawn.begin(), drawn.end());
-  std::vector<std::uint16_t> rounded(x.size());
-  simd().round_to_bf16(x.data(), rounded.data(), std::ssize(x));
-  for (std::size_t i = 0; i < x.size(); ++i) EXPECT_EQ(rounded[i], float_to_bf16(x[i])) << x[i];
-  for (const std::uint32_t bits : {0x7f800001u, 0xffffffffu, 0x7fffffffu}) {
-    const std::vector<float> nan(17, std::bit_cast<float>(bits));
-    rounded.resize(nan.size());
-    simd().round_to_bf16(nan.data(), rounded.data(), std::ssize(nan));
-    for (const std::uint16_t value : rounded) EXPECT_TRUE(std::isnan(bf16_to_float(value)));
   }
 }
 

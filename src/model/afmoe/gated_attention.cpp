@@ -99,7 +99,7 @@ void GatedAttention::update_cache(Compute& compute, const BatchEntry& entry, Cac
                     norm_and_rotate(row, projected);
                     const float* key = projected + heads_ * head_dim_;
                     if constexpr (std::is_same_v<Cache, PackedKvCache>) {
-                      primitives().round_to_bf16(key, rounded.data(), 2 * width);
+                      convert_to_bf16(key, rounded.data(), 2 * width);
                       cache.write(entry.position + i, rounded.data(), rounded.data() + width);
                     } else {
                       cache.write(entry.position + i, key, key + width);

@@ -1,8 +1,7 @@
 #include "model/blocks/linear.hpp"
 
-#include "base/float_types.hpp"
+#include "kernels/isa_list.hpp"
 #include "model/blocks/parallel.hpp"
-#include "model/blocks/primitives.hpp"
 
 namespace sluice {
 
@@ -20,7 +19,7 @@ RowsView<const std::uint16_t> round_rows(Compute& compute, const Matrix& x) {
   parallel_rows(*compute.executor, x.rows(), row_grain(x.columns()),
                 [&](std::int64_t first, std::int64_t last) {
                   for (std::int64_t row = first; row < last; ++row) {
-                    primitives().round_to_bf16(x.row(row), rounded + row * stride, x.columns());
+                    convert_to_bf16(x.row(row), rounded + row * stride, x.columns());
                   }
                 });
   return {rounded, x.rows(), stride};
@@ -31,11 +30,9 @@ float* round_rows_in_f32(Compute& compute, const Matrix& x) {
       compute.scratch(static_cast<std::size_t>(x.rows() * x.columns()) * sizeof(float)));
   parallel_rows(*compute.executor, x.rows(), row_grain(x.columns()),
                 [&](std::int64_t first, std::int64_t last) {
-                  const float* from = x.row(first);
-                  float* to = rounded + first * x.columns();
-                  for (std::int64_t i = 0; i < (last - first) * x.columns(); ++i) {
-                    to[i] = round_to_bf16(from[i]);
-                  }
+                  default_isa().convert({x.row(first), rounded + first * x.columns(),
+                                         (last - first) * x.columns(), RowFormat::f32,
+                                         RowFormat::f32_bf16, 1.0f});
                 });
   return rounded;
 }

@@ -68,7 +68,7 @@ void Attention::attend_packed(const Task& task, std::int64_t layer, const Rows& 
   Workspace workspace(scratch.packed.data());
   const PackedTile tile = take_tile(tile_rows, dim, workspace);
   for (std::int64_t r = 0; r < tile_rows; ++r) {
-    simd.round_to_bf16(query(task, rows, r), tile.queries.data() + r * tile.query_stride, dim);
+    convert_to_bf16(query(task, rows, r), tile.queries.data() + r * tile.query_stride, dim);
     tile.running[static_cast<std::size_t>(r)] = {-__builtin_inff(), 0.0f};
   }
 

@@ -39,8 +39,6 @@ struct Primitives {
   void (*scale_add)(float* x, float factor, const float* y, std::int64_t n);
   // Turns element i of x [2 · half] with element i + half.
   void (*rotate)(float* x, const float* cosines, const float* sines, std::int64_t half);
-  // To nearest even; NaN stays NaN.
-  void (*round_to_bf16)(const float* x, std::uint16_t* out, std::int64_t n);
   // One row's next page of scores, of which it sees those in [first, last), times `scale`: weights
   // exp(score - the new maximum), 0 where it does not see. Returns what the sums over earlier pages
   // must be multiplied by. `weights` may be `scores`.
