@@ -81,6 +81,8 @@ __device__ void finish_gemm2(const Ffn& ffn, const Tile& tile, int rows16,
   const int even = lane % 4 * 2;              // token of a group
   const std::int64_t row = tile.segment.group * kGroupRows + even;
   float* to = ffn.y + row * ffn.hidden + column;
+  // Weights stream through the second-level cache; y shall be there when it is combined.
+  const std::uint64_t policy = evict_last();
   // H is a multiple of 8: each half of the 16 rows is inside or outside as a whole.
   const bool low = column < ffn.hidden;
   const bool high = column + 8 < ffn.hidden;
@@ -90,10 +92,10 @@ __device__ void finish_gemm2(const Ffn& ffn, const Tile& tile, int rows16,
     // A group's rows beyond the tokens exist, but few tokens should not pay for writing them.
     const bool first = kTokens > 32 || j * 8 + even < tile.segment.rows;
     const bool second = kTokens > 32 || j * 8 + even + 1 < tile.segment.rows;
-    if (low && first) to[0] = sums[4 * j];
-    if (low && second) to[ffn.hidden] = sums[4 * j + 1];
-    if (high && first) to[8] = sums[4 * j + 2];
-    if (high && second) to[ffn.hidden + 8] = sums[4 * j + 3];
+    if (low && first) store(to, sums[4 * j], policy);
+    if (low && second) store(to + ffn.hidden, sums[4 * j + 1], policy);
+    if (high && first) store(to + 8, sums[4 * j + 2], policy);
+    if (high && second) store(to + ffn.hidden + 8, sums[4 * j + 3], policy);
     to += 8 * ffn.hidden;
   }
 }

@@ -59,7 +59,7 @@ __device__ inline void bulk_load(void* to, const void* from, std::uint32_t bytes
       : "memory");
 }
 
-// The same with a hint for the second-level cache: evict_first() or evict_normal().
+// The same with a hint for the second-level cache, one of those below.
 __device__ inline void bulk_load(void* to, const void* from, std::uint32_t bytes, Barrier& barrier,
                                  std::uint64_t policy) {
   asm volatile(
@@ -83,6 +83,17 @@ __device__ inline std::uint64_t evict_normal() {
   std::uint64_t policy;
   asm("createpolicy.fractional.L2::evict_normal.b64 %0, 1.0;" : "=l"(policy));
   return policy;
+}
+
+__device__ inline std::uint64_t evict_last() {
+  std::uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_last.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
+
+__device__ inline void store(float* to, float value, std::uint64_t policy) {
+  asm volatile("st.global.L2::cache_hint.f32 [%0], %1, %2;" ::"l"(to), "f"(value), "l"(policy)
+               : "memory");
 }
 
 // Between ordinary accesses to memory and the copy engine's, whichever comes first.

@@ -25,7 +25,7 @@ FfnTile choose_ffn(const FfnSizes& sizes) {
   // once.
   const std::int64_t average =
       sizes.tokens * sizes.top_k / std::max<std::int64_t>(1, sizes.num_experts);
-  if (average > 40 && sizes.plain) {
+  if (average > 52 && sizes.plain) {
     // The higher a tile, the fewer there are, and the longer multiprocessors without one wait for
     // the last: high ones only where experts or their segments are many.
     const std::int64_t segments = sizes.num_experts * ((average + 179) / 180);
@@ -33,7 +33,7 @@ FfnTile choose_ffn(const FfnSizes& sizes) {
     if (segments <= 180) return FfnTile::rows128_tokens256;
     return FfnTile::rows256_tokens192;
   }
-  if (average > 12) return FfnTile::rows128_tokens64;
+  if (average > 2) return FfnTile::rows128_tokens64;
   return FfnTile::rows64_tokens32;
 }
 

@@ -14,8 +14,8 @@ struct FfnSizes {
 
 // Rows of weights x tokens that a CTA multiplies at a time.
 enum class FfnTile : std::uint8_t {
-  rows64_tokens32,    // weights stream past few tokens: many small tiles spread evenly
-  rows128_tokens64,   // weights still dominate; half as many reads of the tokens
+  rows64_tokens32,    // weights stream past a token or two: many small tiles spread evenly
+  rows128_tokens64,   // weights dominate; half as many reads of the tokens
   rows128_tokens160,  // both matter: a deeper ring than the next
   rows128_tokens256,  // arithmetic dominates
   rows256_tokens192,  // the same with a quarter fewer bytes from cache to shared memory per product

@@ -12,8 +12,9 @@ namespace {
 TEST(CudaTileChoice, WidensWithTheTokensOfAnAverageExpert) {
   const auto tile = [](std::int64_t tokens) { return choose_ffn({tokens, 8, 256, true}); };
   EXPECT_EQ(tile(1), FfnTile::rows64_tokens32);
-  EXPECT_EQ(tile(256), FfnTile::rows64_tokens32);
-  EXPECT_EQ(tile(1024), FfnTile::rows128_tokens64);
+  EXPECT_EQ(tile(64), FfnTile::rows64_tokens32);
+  EXPECT_EQ(tile(96), FfnTile::rows128_tokens64);
+  EXPECT_EQ(tile(1664), FfnTile::rows128_tokens64);
   EXPECT_EQ(tile(2048), FfnTile::rows128_tokens160);
   EXPECT_EQ(tile(4096), FfnTile::rows256_tokens192);
 }
@@ -46,7 +47,7 @@ TEST(CudaTileChoice, GeneralActivationsHaveNoWideTiles) {
 
 TEST(CudaTileChoice, FewExpertsFillWideTilesEarly) {
   EXPECT_EQ(choose_ffn({256, 2, 8, true}), FfnTile::rows128_tokens160);
-  EXPECT_EQ(choose_ffn({1024, 2, 512, true}), FfnTile::rows64_tokens32);
+  EXPECT_EQ(choose_ffn({512, 2, 512, true}), FfnTile::rows64_tokens32);
 }
 
 TEST(CudaRouteChoice, BlocksCoverTheTokensAndTheirSizeGrows) {
