@@ -209,7 +209,7 @@ void fma_block(const PanelJob& job, long tile, long panel) {
               0,
               w,
               job.w_stride,
-              W::kBytes / tiles};
+              (W::kBytes + tiles - 1) / tiles};
   const auto* next_item = static_cast<const char*>(job.next_w);
   if (panel + P < job.panels) {
     one.next = w + P * job.w_stride;
