@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Percent of the floor against T, one panel per shape, from the JSON of `sluice bench moe --json` and
-of peers/compare_gpu.py --json; files of one shape and routing share a panel.
+of peers/compare_gpu.py --json; files of one shape, routing and instruction set share a panel.
 
-    benchmarks/plot_floor.py results/*.json --out docs/percent-of-floor.svg
+    benchmarks/plot_floor.py benchmarks/results/h200/compare.*.json --out docs/percent-of-floor.svg
+    benchmarks/plot_floor.py benchmarks/results/cpu/*.json --out docs/percent-of-floor-cpu.svg
 
 Needs matplotlib.
 """
@@ -18,9 +19,11 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
-STYLE = {"sluice": ("#c2410c", "o"), "triton": ("#1d4ed8", "s"), "torch": ("#64748b", "^")}
+STYLE = {"sluice": ("#c2410c", "o"), "triton": ("#1d4ed8", "s"), "torch": ("#64748b", "^"),
+         "onednn": ("#1d4ed8", "s")}
 LABEL = {"sluice": "Sluice, routing included", "triton": "Triton grouped GEMM, routing left out",
-         "torch": "torch grouped_mm, sorting left out"}
+         "torch": "torch grouped_mm, sorting left out",
+         "onednn": "oneDNN, a matmul per expert, routing left out"}
 
 
 def curves(report: dict) -> dict[str, list[tuple[int, float]]]:
@@ -32,7 +35,16 @@ def curves(report: dict) -> dict[str, list[tuple[int, float]]]:
                 found.setdefault(name, []).append((row["tokens"], engine["percent_of_floor"]))
         else:
             found.setdefault("sluice", []).append((row["tokens"], row["percent_of_floor"]["median"]))
+        if "peer_milliseconds" in row:  # of the CPU's bench: oneDNN
+            percent = 100 * row["floor_milliseconds"]["median"] / row["peer_milliseconds"]["median"]
+            found.setdefault("onednn", []).append((row["tokens"], percent))
     return found
+
+
+def instruction_set(report: dict) -> str:
+    """Of the CPU's variants, "gemm_<weights>_<activations>_<instruction set>"; else nothing."""
+    parts = report.get("variant", "").split("_", 3)
+    return parts[3] if report.get("threads") and len(parts) == 4 else ""
 
 
 def main() -> None:
@@ -48,7 +60,7 @@ def main() -> None:
         machines.add(report["machine"])
         sizes = (report["hidden_size"], report["intermediate_size"], report["num_experts"],
                  report["top_k"])
-        panel = panels.setdefault((report["shape"], sizes, report["draw"]), {})
+        panel = panels.setdefault((report["shape"], sizes, report["draw"], instruction_set(report)), {})
         for name, points in curves(report).items():
             panel.setdefault(name, {}).update(points)
 
@@ -58,13 +70,15 @@ def main() -> None:
                                 sharey=True, layout="constrained")
     for axis in axes.flat[len(panels):]:
         axis.set_visible(False)
-    for axis, ((shape, sizes, draw), panel) in zip(axes.flat, sorted(panels.items())):
+    top = max(105, *(percent + 5 for panel in panels.values() for points in panel.values()
+                     for percent in points.values()))
+    for axis, ((shape, sizes, draw, isa), panel) in zip(axes.flat, sorted(panels.items())):
         for name, points in panel.items():
             color, marker = STYLE[name]
             tokens = sorted(points)
             axis.plot(tokens, [points[t] for t in tokens], color=color, marker=marker, markersize=4,
                       label=LABEL[name])
-        axis.set(title=f"{shape} {sizes}, {draw}", xlabel="tokens", ylim=(0, 105))
+        axis.set(title=f"{shape} {sizes}, {isa or draw}", xlabel="tokens", ylim=(0, top))
         axis.title.set_fontsize(9)
         axis.set_xscale("log", base=2)
         ticks = sorted({t for points in panel.values() for t in points})
