@@ -290,6 +290,41 @@ TEST_P(EveryIsa, BitsDependNeitherOnThreadsNorOnOtherTokens) {
   }
 }
 
+// So large a pass that x and activations take their places in turn, one expert's being all of its
+// tokens, and that outputs go past the caches.
+TEST_P(EveryIsa, LargePassesHaveTheBitsOfTheirTokensAlone) {
+  constexpr std::int64_t kHidden = 1024;
+  MoeSpec spec = base_spec();
+  spec.router.top_k = 8;
+  spec.experts.hidden_size = kHidden;
+  spec.experts.intermediate_size = 24;
+  spec.layer.num_shared_experts = 1;
+  DrawnLayer layer(spec, 5);
+  const std::int64_t tokens = 200;
+  const TensorView hidden = layer.draw({tokens, kHidden}, DType::bf16, 1.0f, 0.0f);
+  const TensorView logits = layer.draw({tokens, 12}, DType::f32, 1.0f, 0.0f);
+  const auto one = load(spec, layer.weights, 1);
+  const Outcome whole = run(*one, spec, {hidden, logits, {}, {}}, 0xff);
+  for (int threads : {2, 5}) {
+    const auto experts = load(spec, layer.weights, threads);
+    for (int round = 0; round < 3; ++round) {
+      EXPECT_EQ(whole, run(*experts, spec, {hidden, logits, {}, {}}, round)) << threads;
+    }
+  }
+  for (std::int64_t token = 0; token < tokens; token += 33) {
+    const TensorView h{static_cast<const std::byte*>(hidden.data) + token * kHidden * 2,
+                       DType::bf16,
+                       {1, kHidden},
+                       {}};
+    const TensorView l{
+        static_cast<const std::byte*>(logits.data) + token * 12 * 4, DType::f32, {1, 12}, {}};
+    const Outcome alone = run(*one, spec, {h, l, {}, {}}, 0xff);
+    EXPECT_EQ(
+        0, std::memcmp(alone.output.data(), whole.output.data() + token * kHidden * 2, kHidden * 2))
+        << token;
+  }
+}
+
 TEST_P(EveryIsa, TheVariantNamesTheForcedInstructionSet) {
   EXPECT_EQ(cpu_backend().supports(base_spec()).variant,
             fmt::format("gemm_bf16_bf16_{}", GetParam()->name));
