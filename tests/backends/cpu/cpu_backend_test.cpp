@@ -262,6 +262,17 @@ TEST_P(EveryIsa, EveryNumberOfTokensAndOneHotExpert) {
   }
 }
 
+// The same bits from 2 and 5 threads, three times each, whatever the workspace held.
+void expect_for_any_threads(const Outcome& whole, const MoeSpec& spec, const MoeWeights& weights,
+                            const ForwardInput& input) {
+  for (int threads : {2, 5}) {
+    const auto experts = load(spec, weights, threads);
+    for (int round = 0; round < 3; ++round) {
+      EXPECT_EQ(whole, run(*experts, spec, input, round)) << threads;
+    }
+  }
+}
+
 TEST_P(EveryIsa, BitsDependNeitherOnThreadsNorOnOtherTokens) {
   MoeSpec spec = base_spec();
   spec.experts.hidden_size = 136;
@@ -273,12 +284,7 @@ TEST_P(EveryIsa, BitsDependNeitherOnThreadsNorOnOtherTokens) {
   const TensorView logits = layer.draw({tokens, 12}, DType::f32, 1.0f, 0.0f);
   const auto one = load(spec, layer.weights, 1);
   const Outcome whole = run(*one, spec, {hidden, logits, {}, {}}, 0xff);
-  for (int threads : {2, 5}) {
-    const auto experts = load(spec, layer.weights, threads);
-    for (int round = 0; round < 3; ++round) {
-      EXPECT_EQ(whole, run(*experts, spec, {hidden, logits, {}, {}}, round)) << threads;
-    }
-  }
+  expect_for_any_threads(whole, spec, layer.weights, {hidden, logits, {}, {}});
   EXPECT_TRUE(cpu_backend().batch_invariant());
   for (std::int64_t token : {0, 77, 149}) {
     const TensorView h{
@@ -305,12 +311,7 @@ TEST_P(EveryIsa, LargePassesHaveTheBitsOfTheirTokensAlone) {
   const TensorView logits = layer.draw({tokens, 12}, DType::f32, 1.0f, 0.0f);
   const auto one = load(spec, layer.weights, 1);
   const Outcome whole = run(*one, spec, {hidden, logits, {}, {}}, 0xff);
-  for (int threads : {2, 5}) {
-    const auto experts = load(spec, layer.weights, threads);
-    for (int round = 0; round < 3; ++round) {
-      EXPECT_EQ(whole, run(*experts, spec, {hidden, logits, {}, {}}, round)) << threads;
-    }
-  }
+  expect_for_any_threads(whole, spec, layer.weights, {hidden, logits, {}, {}});
   for (std::int64_t token = 0; token < tokens; token += 33) {
     const TensorView h{static_cast<const std::byte*>(hidden.data) + token * kHidden * 2,
                        DType::bf16,
