@@ -46,6 +46,11 @@ CpuKernel choose_kernel(const Isa& isa, const ExpertSpec& experts) {
           4};
 }
 
+RowFormat row_format(DType dtype) {
+  if (dtype == DType::f32) return RowFormat::f32;
+  return dtype == DType::bf16 ? RowFormat::bf16 : RowFormat::f16;
+}
+
 std::string variant_name(const Isa& isa, const ExpertSpec& experts) {
   return fmt::format("gemm_{}_{}_{}", choice_name(experts.weight_format),
                      choice_name(experts.activation_format), isa.name);

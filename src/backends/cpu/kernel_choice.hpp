@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include <sluice/dtype.hpp>
 #include <sluice/spec.hpp>
 
 #include "kernels/isa.hpp"
@@ -18,6 +19,9 @@ struct CpuKernel {
 
 // bf16 x bf16 where the instruction set multiplies bf16; else fp32 products of widened operands.
 CpuKernel choose_kernel(const Isa& isa, const ExpertSpec& experts);
+
+// Of tensors that a caller gives: f32, bf16 or f16.
+RowFormat row_format(DType dtype);
 
 // "gemm_<weights>_<activations>_<instruction set>"
 std::string variant_name(const Isa& isa, const ExpertSpec& experts);
