@@ -87,7 +87,7 @@ __device__ void finish_tiles(const Ffn& ffn, FfnShared<Shape>& shared) {
     barrier_wait(shared.stored[queue.place], queue.round);
     barrier_arrive(shared.heard[queue.place]);
     if (tile.stage != Stage::gemm1) continue;
-    __threadfence();
+    // Releases what the barrier has shown this thread, too: the stores of all who multiplied.
     add_release(ffn.plan.ready + tile.index, 1);
   }
 }
