@@ -90,6 +90,10 @@ class DeviceMemory {
 struct LoadOptions {
   std::shared_ptr<Executor> executor;  // null: make_executor()
   int device = 0;                      // CUDA ordinal
+  // A permission: a backend that profits may keep each expert's output in the activation format
+  // until it is summed, and changes nothing else. An audit must be told of it
+  // (AuditAllowances::slot_outputs_rounded).
+  bool may_round_slot_outputs = false;
 };
 
 class Backend {

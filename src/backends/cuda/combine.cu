@@ -14,6 +14,25 @@ struct Slot {
   float weight;
 };
 
+// How a row of slot outputs lies in memory: chunks of 16 bytes, each of so many times four columns.
+struct ExactRows {
+  using Chunk = float4;
+  static constexpr int kFours = 1;
+  __device__ static int column(int chunk, int) { return chunk * 4; }
+  __device__ static float4 four(const Chunk& chunk, int) { return chunk; }
+};
+struct RoundedRows {
+  using Chunk = uint4;
+  static constexpr int kFours = 2;
+  __device__ static int column(int chunk, int half) { return rounded_column(chunk, half); }
+  __device__ static float4 four(const Chunk& chunk, int half) {
+    const auto widen = [half](std::uint32_t word) {
+      return __uint_as_float(half == 0 ? word << 16 : word & 0xffff0000u);
+    };
+    return {widen(chunk.x), widen(chunk.y), widen(chunk.z), widen(chunk.w)};
+  }
+};
+
 __device__ void add(float4& sum, float factor, const float4& term) {
   sum.x = fmaf(factor, term.x, sum.x);
   sum.y = fmaf(factor, term.y, sum.y);
@@ -22,42 +41,57 @@ __device__ void add(float4& sum, float factor, const float4& term) {
 }
 
 // Read once: other lines shall stay in the caches.
-__device__ float4 read_row(const Combine& args, std::int64_t row, int column) {
+template <typename Chunk>
+__device__ Chunk read_chunk(const Combine& args, std::int64_t row, int chunk) {
   if (row < 0) return {};
-  return __ldcs(reinterpret_cast<const float4*>(args.y + row * args.hidden + column));
+  return __ldcs(static_cast<const Chunk*>(args.y) + row * args.y_chunks + chunk);
 }
 
-__device__ void combine_four(const Combine& args, const Plan& plan, const Slot* slots, int token,
-                             int column) {
+template <typename Rows>
+__device__ void combine_chunk(const Combine& args, const Plan& plan, const Slot* slots, int token,
+                              int chunk) {
+  using Chunk = typename Rows::Chunk;
   constexpr int kBatch = 8;  // slots whose rows are under way together
-  float4 sum{};
+  float4 sums[Rows::kFours] = {};
 #pragma unroll 1
   for (int first = 0; first < plan.top_k; first += kBatch) {
-    float4 y[kBatch];
+    Chunk y[kBatch];
 #pragma unroll
-    for (int i = 0; i < kBatch; ++i) y[i] = read_row(args, slots[first + i].row, column);
+    for (int i = 0; i < kBatch; ++i) y[i] = read_chunk<Chunk>(args, slots[first + i].row, chunk);
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       const Slot slot = slots[first + i];
       if (slot.row < 0) continue;
-      add(sum, args.weight_on_input ? 1.0f : slot.weight, y[i]);
-      if (args.down_bias == nullptr) continue;
-      const std::int64_t expert = plan.slot_local[token * plan.top_k + first + i];
-      add(sum, slot.weight,
-          *reinterpret_cast<const float4*>(args.down_bias + expert * args.hidden + column));
+#pragma unroll
+      for (int f = 0; f < Rows::kFours; ++f) {
+        add(sums[f], args.weight_on_input ? 1.0f : slot.weight, Rows::four(y[i], f));
+        const int column = Rows::column(chunk, f);
+        if (args.down_bias == nullptr || column >= args.hidden) continue;
+        const std::int64_t expert = plan.slot_local[token * plan.top_k + first + i];
+        add(sums[f], slot.weight,
+            *reinterpret_cast<const float4*>(args.down_bias + expert * args.hidden + column));
+      }
     }
   }
-  sum.x *= args.output_factor, sum.y *= args.output_factor;
-  sum.z *= args.output_factor, sum.w *= args.output_factor;
-  if (args.has_shared) {
-    add(sum, args.gate == nullptr ? 1.0f : args.gate[token],
-        read_row(args, args.shared_row + token, column));
+#pragma unroll
+  for (int f = 0; f < Rows::kFours; ++f) {
+    const int column = Rows::column(chunk, f);
+    if (column >= args.hidden) continue;  // a rounded row is padded
+    float4& sum = sums[f];
+    sum.x *= args.output_factor, sum.y *= args.output_factor;
+    sum.z *= args.output_factor, sum.w *= args.output_factor;
+    const std::int64_t at = static_cast<std::int64_t>(token) * args.hidden + column;
+    if (args.shared_y != nullptr) {
+      add(sum, args.gate == nullptr ? 1.0f : args.gate[token],
+          __ldcs(reinterpret_cast<const float4*>(args.shared_y + at)));
+    }
+    store_four(args.output, args.dtype, at, sum);
   }
-  store_four(args.output, args.dtype, static_cast<std::int64_t>(token) * args.hidden + column, sum);
 }
 
-// `parts` warps per token, whose columns alternate. The plan may be read before the FFN is done: it
+// `parts` warps per token, whose chunks alternate. The plan may be read before the FFN is done: it
 // lets this kernel start after it has waited for the plan itself.
+template <typename Rows>
 __global__ void __launch_bounds__(kWarps * 32)
     combine_kernel(const __grid_constant__ Combine args, const __grid_constant__ Plan plan,
                    int parts) {
@@ -77,17 +111,18 @@ __global__ void __launch_bounds__(kWarps * 32)
   __syncwarp();
   wait_for_earlier();
   if (!live) return;
-  for (int column = task % parts * kCombineColumns + lane * 4; column < args.hidden;
-       column += parts * kCombineColumns) {
-    combine_four(args, plan, slots[warp], token, column);
+  for (int chunk = task % parts * kCombineChunks + lane; chunk < args.y_chunks;
+       chunk += parts * kCombineChunks) {
+    combine_chunk<Rows>(args, plan, slots[warp], token, chunk);
   }
 }
 
 }  // namespace
 
 void combine(const Combine& args, const Plan& plan, cudaStream_t stream) {
-  const std::int64_t parts = combine_parts(plan.tokens, args.hidden);
-  launch("combine", combine_kernel, static_cast<unsigned>(ceil_div(plan.tokens * parts, kWarps)),
+  const std::int64_t parts = combine_parts(plan.tokens, args.y_chunks);
+  const auto kernel = args.y_rounded ? combine_kernel<RoundedRows> : combine_kernel<ExactRows>;
+  launch("combine", kernel, static_cast<unsigned>(ceil_div(plan.tokens * parts, kWarps)),
          kWarps * 32, 0, stream, args, plan, static_cast<int>(parts));
 }
 

@@ -116,7 +116,7 @@ class CudaBackend final : public Backend {
     if (const auto reason = why_not(options.device)) {
       fail(ErrorKind::device, "backend cuda cannot load: {}", *reason);
     }
-    return std::make_unique<cuda::CudaExperts>(spec, weights, options.device);
+    return std::make_unique<cuda::CudaExperts>(spec, weights, options);
   }
 
   Device device(const LoadOptions& options) const override {

@@ -32,8 +32,11 @@ struct CudaExperts::Call {
   float* logits = nullptr;  // [tokens, E], where the router's weight was loaded
 };
 
-CudaExperts::CudaExperts(const MoeSpec& spec, const MoeWeights& weights, int device)
-    : spec_(spec), device_(device), bank_(spec, weights, device) {}
+CudaExperts::CudaExperts(const MoeSpec& spec, const MoeWeights& weights, const LoadOptions& options)
+    : spec_(spec),
+      device_(options.device),
+      round_slots_(options.may_round_slot_outputs),
+      bank_(spec, weights, options.device) {}
 
 bool CudaExperts::plain() const {
   const ExpertSpec& experts = spec_.experts;
@@ -135,7 +138,13 @@ CudaExperts::Call CudaExperts::prepare(std::int64_t tokens, Workspace& workspace
   ffn.gated = bank_.routed.gated;
   ffn.x = staging.x;
   ffn.x_groups = staging.groups;
-  ffn.y = workspace.take<float>((groups + shared_groups) * kGroupRows * hidden).data();
+  const std::int64_t rows = groups * kGroupRows;
+  if (round_slots_) {
+    ffn.routed.rounded_y = workspace.take<std::uint16_t>(rows * rounded_columns(hidden)).data();
+  } else {
+    ffn.routed.y = workspace.take<float>(rows * hidden).data();
+  }
+  ffn.shared.y = workspace.take<float>(shared_groups * kGroupRows * hidden).data();
   ffn.hidden = static_cast<int>(hidden);
   ffn.tile = tile;
   ffn.plain = plain();
@@ -230,15 +239,21 @@ void CudaExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& 
   run_ffn(call.ffn, stream);
 
   Combine last;
-  last.y = call.ffn.y;
   last.hidden = call.ffn.hidden;
+  last.y_rounded = round_slots_;
+  if (round_slots_) {
+    last.y = call.ffn.routed.rounded_y;
+    last.y_chunks = static_cast<int>(rounded_columns(last.hidden) / 8);
+  } else {
+    last.y = call.ffn.routed.y;
+    last.y_chunks = last.hidden / 4;
+  }
+  if (bank_.shared.width > 0) last.shared_y = call.ffn.shared.y;
   last.down_bias = bank_.down_bias;
   last.weight_on_input = spec_.router.apply_router_weight_on_input;
   if (spec_.router.apply_routed_scale_to_output) {
     last.output_factor = static_cast<float>(spec_.router.routed_scaling_factor);
   }
-  last.has_shared = bank_.shared.width > 0;
-  last.shared_row = call.ffn.shared.h_group0 * kGroupRows;
   last.gate = call.staging.gate_out;
   last.output = output.output.data;
   last.dtype = output.output.dtype;

@@ -12,7 +12,7 @@ namespace sluice::cuda {
 
 class CudaExperts final : public Experts {
  public:
-  CudaExperts(const MoeSpec& spec, const MoeWeights& weights, int device);
+  CudaExperts(const MoeSpec& spec, const MoeWeights& weights, const LoadOptions& options);
 
   std::size_t workspace_bytes(std::int64_t tokens) const override;
   void forward(const ForwardInput& input, const ForwardOutput& output,
@@ -37,6 +37,7 @@ class CudaExperts final : public Experts {
 
   MoeSpec spec_;
   int device_;
+  bool round_slots_;
   WeightBank bank_;
 };
 

@@ -73,16 +73,38 @@ __device__ void finish_gemm1(const Tile& tile, const FfnBlocks& blocks, int rows
   }
 }
 
+// A lane's two columns of a token are one word.
 template <int kTokens>
-__device__ void finish_gemm2(const Ffn& ffn, const Tile& tile, int rows16,
+__device__ void store_rounded(std::uint32_t* to, std::int64_t row_words, int even, int rows,
+                              std::uint64_t policy, const float (&sums)[kTokens / 2]) {
+#pragma unroll
+  for (int j = 0; j < kTokens / 8; ++j) {
+    if (j * 8 >= rows) break;
+    const bool first = kTokens > 32 || j * 8 + even < rows;
+    const bool second = kTokens > 32 || j * 8 + even + 1 < rows;
+    if (first) store(to, pack_bf16(sums[4 * j], sums[4 * j + 2]), policy);
+    if (second) store(to + row_words, pack_bf16(sums[4 * j + 1], sums[4 * j + 3]), policy);
+    to += 8 * row_words;
+  }
+}
+
+template <int kTokens>
+__device__ void finish_gemm2(const Ffn& ffn, const Tile& tile, const FfnBlocks& blocks, int rows16,
                              const float (&sums)[kTokens / 2]) {
   const int lane = threadIdx.x % 32;
   const int column = rows16 * 16 + lane / 4;  // of the output
   const int even = lane % 4 * 2;              // token of a group
-  const std::int64_t row = tile.segment.group * kGroupRows + even;
-  float* to = ffn.y + row * ffn.hidden + column;
+  const std::int64_t row = (tile.segment.group - blocks.h_group0) * kGroupRows + even;
   // Weights stream through the second-level cache; y shall be there when it is combined.
   const std::uint64_t policy = evict_last();
+  if (blocks.rounded_y != nullptr) {
+    if (rows16 * 16 >= ffn.hidden) return;
+    const std::int64_t row_words = rounded_columns(ffn.hidden) / 2;
+    auto* to = reinterpret_cast<std::uint32_t*>(blocks.rounded_y) + row * row_words + rows16 * 8 +
+               lane / 4;
+    return store_rounded<kTokens>(to, row_words, even, tile.segment.rows, policy, sums);
+  }
+  float* to = blocks.y + row * ffn.hidden + column;
   // H is a multiple of 8: each half of the 16 rows is inside or outside as a whole.
   const bool low = column < ffn.hidden;
   const bool high = column + 8 < ffn.hidden;

@@ -58,7 +58,7 @@ __device__ void consume(const Ffn& ffn, const Tile& tile, const FfnBlocks& block
     if (tile.stage == Stage::gemm1) {
       finish_gemm1<Act, kTokens>(tile, blocks, rows16, sums[r]);
     } else {
-      finish_gemm2<kTokens>(ffn, tile, rows16, sums[r]);
+      finish_gemm2<kTokens>(ffn, tile, blocks, rows16, sums[r]);
     }
   }
 }

@@ -79,6 +79,19 @@ struct BlockShape {
   }
 };
 
+// Slot outputs that are rounded to bf16: rows of 32-byte sectors, 16 columns each, in which the
+// columns c and c + 8 are neighbours. A thread of the accumulator holds both, so that they are one
+// word, and the eight threads of a token write a whole sector.
+SLUICE_HOST_DEVICE constexpr std::int64_t rounded_columns(std::int64_t hidden) {
+  return round_up(hidden, 16);
+}
+
+// A chunk of such a row, 16 bytes, has four columns in the low halves of its words (`half` 0) and
+// four in the high ones: the first of either.
+SLUICE_HOST_DEVICE constexpr int rounded_column(int chunk, int half) {
+  return chunk / 2 * 16 + chunk % 2 * 4 + half * 8;
+}
+
 // Packed row of GEMM 1 that holds gate unit u; the up unit stands 8 rows below.
 SLUICE_HOST_DEVICE constexpr std::int64_t gate_row(std::int64_t unit) {
   return unit / 8 * 16 + unit % 8;

@@ -135,19 +135,22 @@ struct FfnBlocks {
   int columns2 = 0;
   std::uint8_t* h = nullptr;  // tokens layout, [columns2][h_groups]
   std::int64_t h_groups = 0;
-  int h_group0 = 0;  // group of y that is h's group 0
+  int h_group0 = 0;                    // group of all blocks' that is group 0 of h and y
+  float* y = nullptr;                  // [rows, H], or
+  std::uint16_t* rounded_y = nullptr;  // [rows, rounded_columns(H)] bf16 (layout.hpp)
   ActivationParams activation;
 };
 
 // out = F * sum over slots of w (y + down_bias) + gate * shared.
 struct Combine {
-  const float* y = nullptr;  // [rows, H]
+  const void* y = nullptr;  // of the routed experts, rows of chunks of 16 bytes
+  int y_chunks = 0;
+  bool y_rounded = false;           // FfnBlocks::rounded_y
+  const float* shared_y = nullptr;  // [tokens, H] or null
   int hidden = 0;
   const float* down_bias = nullptr;  // [local experts, H] or null
   bool weight_on_input = false;
   float output_factor = 1.0f;
-  bool has_shared = false;
-  std::int64_t shared_row = 0;  // row of y of token 0's shared output
   const float* gate = nullptr;  // [tokens] or null
   void* output = nullptr;       // [tokens, H]
   DType dtype = DType::bf16;
@@ -162,7 +165,6 @@ struct Ffn {
   bool gated = true;
   const std::uint8_t* x = nullptr;  // tokens layout, [columns1][x_groups]
   std::int64_t x_groups = 0;
-  float* y = nullptr;  // [rows, H] f32
   int hidden = 0;
   FfnTile tile = FfnTile::rows64_tokens32;
   bool plain = true;  // SwiGLU without biases, alpha, beta and limit

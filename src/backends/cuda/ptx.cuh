@@ -96,6 +96,11 @@ __device__ inline void store(float* to, float value, std::uint64_t policy) {
                : "memory");
 }
 
+__device__ inline void store(std::uint32_t* to, std::uint32_t value, std::uint64_t policy) {
+  asm volatile("st.global.L2::cache_hint.b32 [%0], %1, %2;" ::"l"(to), "r"(value), "l"(policy)
+               : "memory");
+}
+
 // Between ordinary accesses to memory and the copy engine's, whichever comes first.
 __device__ inline void proxy_fence() { asm volatile("fence.proxy.async;" ::: "memory"); }
 

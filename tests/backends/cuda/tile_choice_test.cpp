@@ -83,19 +83,20 @@ TEST(CudaRouteChoice, WeightsAreFetchedAheadWhereTheRowsLeaveRoom) {
 }
 
 TEST(CudaCombineChoice, WarpsCoverARowAndNoneIsIdle) {
-  for (std::int64_t hidden = 8; hidden <= 8192; hidden += 8) {
-    const std::int64_t steps = ceil_div(hidden, kCombineColumns);
-    EXPECT_EQ(combine_parts(1, hidden), steps);
+  for (std::int64_t chunks = 2; chunks <= 2048; ++chunks) {
+    const std::int64_t steps = ceil_div(chunks, kCombineChunks);
+    EXPECT_EQ(combine_parts(1, chunks), steps);
     std::int64_t before = steps;
     for (const std::int64_t tokens : {9, 100, 1000, 5000, 16384}) {
-      const std::int64_t parts = combine_parts(tokens, hidden);
+      const std::int64_t parts = combine_parts(tokens, chunks);
       EXPECT_GE(parts, 1);
       EXPECT_LE(parts, before) << tokens;
       before = parts;
     }
   }
-  EXPECT_EQ(combine_parts(1024, 2048), 6);
-  EXPECT_EQ(combine_parts(16384, 2048), 1);
+  EXPECT_EQ(combine_parts(1024, 2048 / 4), 6);  // fp32
+  EXPECT_EQ(combine_parts(1024, 2048 / 8), 8);  // rounded: half the chunks, so fewer warps in all
+  EXPECT_EQ(combine_parts(16384, 2048 / 4), 1);
 }
 
 TEST(CudaRouteChoice, EveryExpertHasALane) {
