@@ -84,6 +84,8 @@ AuditOptions audit_options(const Options& options) {
   AuditOptions audit = options.audit;
   if (!options.spec.empty()) audit.spec = read_spec(options.spec);
   audit.allowances.reports_routing = !options.no_routing;
+  // What the bound allows, a backend that can round may do.
+  audit.load.may_round_slot_outputs = audit.allowances.slot_outputs_rounded;
   audit.load.executor = make_executor(options.threads);
   return audit;
 }
@@ -207,7 +209,8 @@ Run declare_audit(CLI::App& app) {
                  "Write each failure's spec and tensors here, for `sluice layer`")
       ->check(writable_directory());
   app.add_flag("--slot-outputs-rounded", options->audit.allowances.slot_outputs_rounded,
-               "The backend rounds expert outputs before it combines them; allow for that");
+               "The backend rounds expert outputs before it combines them; allow for that (cuda "
+               "does so when it is let, as it then is)");
   app.add_flag("--no-routing", options->no_routing,
                "The backend does not report topk_ids and topk_weights");
   app.add_flag("--mutants", options->mutants,

@@ -46,6 +46,7 @@ struct Options {
   std::string out;
   std::string json;
   int threads = 0;
+  bool round_slot_outputs = false;
 };
 
 struct OutputBuffers {
@@ -85,6 +86,7 @@ int run_layer(const Options& options) {
   LayerOptions layer_options;
   layer_options.backend = options.backend;
   layer_options.load.executor = make_executor(options.threads);
+  layer_options.load.may_round_slot_outputs = options.round_slot_outputs;
   MoeLayer layer = [&] {
     const LayerWeights file(options.weights, spec);
     return MoeLayer(spec, file.weights(), layer_options);
@@ -157,6 +159,9 @@ Run declare_layer(CLI::App& app) {
       ->check(writable());
   app.add_option("--threads", options->threads, "Worker threads; 0: one per core")
       ->check(at_least(0));
+  app.add_flag("--round-slot-outputs", options->round_slot_outputs,
+               "Let the backend keep expert outputs in the activation format until it sums them; "
+               "cuda does");
   app.footer(kFooter);
   return [options] { return run_layer(*options); };
 }

@@ -116,6 +116,7 @@ def layer(
     threads: int = 0,
     device: int = 0,
     workspace_limit: int = 0,
+    may_round_slot_outputs: bool = False,
 ) -> Layer:
     """Packs one MoE layer for a backend.
 
@@ -132,13 +133,16 @@ def layer(
     device: the GPU of a backend that has one; weights that are on a GPU decide it themselves. Weights
       may be in host memory or on that GPU.
     workspace_limit: bytes that calls may take; longer ones go through in pieces. 0: no bound.
+    may_round_slot_outputs: a backend that profits may keep each expert's output in the activation
+      format until it is summed ("cuda" does, the others ignore it): less memory and time for another
+      rounding, which `oracle` and `audit` allow with slot_outputs_rounded.
 
     Raises Error: "user" lists every tensor that is missing, superfluous or misshapen; "unsupported"
     names every field that the backend refuses. The arrays are not needed afterwards.
     """
     chosen: str | Backend = "" if isinstance(backend, str) and backend == "auto" else backend
     return Layer(_core.Layer(spec, _arrays.views(dict(weights)), chosen, threads, device,
-                              workspace_limit))
+                              workspace_limit, may_round_slot_outputs))
 
 
 def route(

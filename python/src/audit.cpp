@@ -48,6 +48,7 @@ AuditOptions options_of(const Settings& settings, nb::object progress) {
   options.allowances = {settings.slot_outputs_rounded, settings.reports_routing,
                         settings.bf16_tokens};
   options.load.executor = make_executor(settings.threads);
+  options.load.may_round_slot_outputs = settings.slot_outputs_rounded;
   options.diagnose = settings.diagnose;
   options.replay_directory = settings.replay_directory;
   options.progress = watched(std::move(progress));

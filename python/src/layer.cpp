@@ -46,8 +46,10 @@ int device_of(const NamedTensors& views, int asked) {
 class PythonLayer {
  public:
   PythonLayer(const MoeSpec& spec, const nb::dict& weights, const nb::object& backend, int threads,
-              int device, std::size_t workspace_limit)
-      : backend_(backend), layer_(make(spec, weights, backend, threads, device, workspace_limit)) {}
+              int device, std::size_t workspace_limit, bool may_round_slot_outputs)
+      : backend_(backend),
+        layer_(make(spec, weights, backend, threads, device, workspace_limit,
+                    may_round_slot_outputs)) {}
 
   void forward(const Tensor& hidden_states, const Tensor* router_logits, const Tensor* topk_ids,
                const Tensor* topk_weights, const Tensor* token_count, const Tensor& output,
@@ -66,9 +68,11 @@ class PythonLayer {
 
  private:
   static MoeLayer make(const MoeSpec& spec, const nb::dict& weights, const nb::object& backend,
-                       int threads, int device, std::size_t workspace_limit) {
+                       int threads, int device, std::size_t workspace_limit,
+                       bool may_round_slot_outputs) {
     LayerOptions options;
     options.workspace_limit = workspace_limit;
+    options.load.may_round_slot_outputs = may_round_slot_outputs;
     if (nb::isinstance<nb::str>(backend)) {
       options.backend = nb::cast<std::string>(backend);
     } else if (!backend.is_none()) {
@@ -91,9 +95,10 @@ class PythonLayer {
 
 void bind_layer(nb::module_& module) {
   nb::class_<PythonLayer>(module, "Layer")
-      .def(nb::init<const MoeSpec&, const nb::dict&, const nb::object&, int, int, std::size_t>(),
+      .def(nb::init<const MoeSpec&, const nb::dict&, const nb::object&, int, int, std::size_t,
+                    bool>(),
            nb::arg("spec"), nb::arg("weights"), nb::arg("backend").none(), nb::arg("threads"),
-           nb::arg("device"), nb::arg("workspace_limit"))
+           nb::arg("device"), nb::arg("workspace_limit"), nb::arg("may_round_slot_outputs"))
       .def("forward", &PythonLayer::forward, nb::arg("hidden_states"),
            nb::arg("router_logits").none(), nb::arg("topk_ids").none(),
            nb::arg("topk_weights").none(), nb::arg("token_count").none(), nb::arg("output"),

@@ -161,7 +161,23 @@ def test_a_workspace_limit_cuts_calls_into_pieces(cuda):
         sluice.layer(problem.spec, weights, "cuda", workspace_limit=16)
 
 
+def test_slot_outputs_are_rounded_where_they_may_be(cuda):
+    problem = make_problem(tokens=50)
+    weights, hidden, logits = on_gpu(cuda, problem)
+    exact = sluice.layer(problem.spec, weights, "cuda")
+    layer = sluice.layer(problem.spec, weights, "cuda", may_round_slot_outputs=True)
+    assert layer.workspace_bytes(4096) < exact.workspace_bytes(4096)
+    output = layer(hidden.float(), logits)  # fp32 in, fp32 out: nothing else rounds
+    declared = sluice.oracle(problem.spec, problem.weights, problem.inputs,
+                             slot_outputs_rounded=True)
+    assert declared.accepts(output.cpu())
+    assert not truth_of(problem).accepts(output.cpu())
+    assert truth_of(problem).accepts(exact(hidden.float(), logits).cpu())
+
+
 def test_the_audit_reaches_the_gpu(cuda):
+    report = sluice.audit("cuda", suite="L", slot_outputs_rounded=True)
+    assert report.ok, report.text
     report = sluice.audit("cuda", suite="J")
     assert report.ok, report.text
     faulty = sluice.audit(sluice.inject(sluice.backend("cuda"), "drop:routed_scaling_factor"),

@@ -132,6 +132,14 @@ def test_bad_routing_names_the_token(problem):
         layer(problem.hidden, topk_ids=ids)
 
 
+def test_backends_that_do_not_profit_ignore_the_permission_to_round(problem):
+    layer, other = (sluice.layer(problem.spec, problem.weights, "cpu", may_round_slot_outputs=may)
+                    for may in (False, True))
+    assert layer.workspace_bytes(7) == other.workspace_bytes(7)
+    assert np.array_equal(layer(problem.hidden, problem.logits),
+                          other(problem.hidden, problem.logits))
+
+
 def test_calls_from_threads_do_not_disturb_each_other():
     problem = make_problem(tokens=64)
     layer = sluice.layer(problem.spec, problem.weights, threads=2)

@@ -137,6 +137,34 @@ TEST(Audit, AcceptsModestClaims) {
   }
 }
 
+// Every layer of an audit is loaded with the options that it was given.
+class Permitted final : public Backend {
+ public:
+  std::string_view name() const override { return "permitted"; }
+  std::optional<std::string> unavailable() const override { return std::nullopt; }
+  FieldSet claims() const override {
+    return {"num_experts", "top_k", "hidden_size", "intermediate_size"};
+  }
+  Support supports(const MoeSpec& spec) const override { return inner_.supports(spec); }
+  std::unique_ptr<Experts> load(const MoeSpec& spec, const MoeWeights& weights,
+                                const LoadOptions& options) const override {
+    if (!options.may_round_slot_outputs) throw Error(ErrorKind::internal, "no permission");
+    return inner_.load(spec, weights, options);
+  }
+  bool batch_invariant() const override { return true; }
+
+ private:
+  const Backend& inner_ = backend("reference");
+};
+
+TEST(Audit, LoadsEveryLayerAsItWasTold) {
+  AuditOptions options = quick_options();
+  options.load.may_round_slot_outputs = true;
+  options.allowances.slot_outputs_rounded = true;
+  const AuditReport report = audit(Permitted(), options);
+  EXPECT_TRUE(report.ok()) << audit_text(report);
+}
+
 TEST(Audit, AuditsAtAGivenSpec) {
   AuditOptions options = quick_options();
   options.spec = parse_spec(R"({"router": {"num_experts": 16, "top_k": 4,

@@ -50,8 +50,7 @@ std::string names(const std::vector<const Field*>& list) {
 
 std::optional<Finding> Diagnosis::try_case(const Case& subject, std::string_view check) const {
   if (!accepts(backend_, subject.spec)) return std::nullopt;
-  auto prepared =
-      std::make_shared<Prepared>(subject, OracleOptions{options_.allowances.slot_outputs_rounded});
+  auto prepared = std::make_shared<Prepared>(subject, bound_);
   Finding finding;
   finding.check = check;
   finding.exactness = true;
@@ -103,7 +102,7 @@ AuditFailure Diagnosis::explain(const Finding& finding) const {
     } else {
       failure.message += "; it fails with every field neutral";
     }
-    failure.stage = locate_stage(smallest, backend_, run_);
+    failure.stage = locate_stage(smallest, backend_, run_, bound_);
   }
   if (finding.inert) {
     const Field& field = sluice::field(find_field(finding.field));
@@ -117,7 +116,7 @@ AuditFailure Diagnosis::explain(const Finding& finding) const {
   failure.spec_json = print_spec(smallest.prepared->subject.spec);
   failure.tokens = smallest.prepared->subject.tokens();
   if (!options_.replay_directory.empty()) {
-    const Replay replay = write_replay(smallest.prepared->subject, backend_.name(),
+    const Replay replay = write_replay(smallest.prepared->subject, backend_.name(), run_.load,
                                        options_.replay_directory, file_stem(smallest));
     failure.replay_files = replay.files;
     failure.replay_command = replay.command;

@@ -14,7 +14,11 @@ class Diagnosis {
  public:
   Diagnosis(const Backend& backend, const AuditOptions& options, const RunOptions& run,
             const CompareOptions& how)
-      : backend_(backend), options_(options), run_(run), how_(how) {}
+      : backend_(backend),
+        options_(options),
+        run_(run),
+        how_(how),
+        bound_{options.allowances.slot_outputs_rounded} {}
 
   AuditFailure explain(const Finding& finding) const;
 
@@ -25,6 +29,7 @@ class Diagnosis {
   const AuditOptions& options_;
   RunOptions run_;
   CompareOptions how_;
+  OracleOptions bound_;
 };
 
 // The smallest case found that still fails: fewer tokens, neutral fields, smaller sizes.
@@ -40,15 +45,16 @@ struct Match {
 std::optional<Match> match_fault(const Finding& finding, const RunOptions& run);
 
 // Runs each expert of the worst token alone: if all are right, the fault is in combining them.
-Stage locate_stage(const Finding& finding, const Backend& backend, const RunOptions& run);
+Stage locate_stage(const Finding& finding, const Backend& backend, const RunOptions& run,
+                   const OracleOptions& bound);
 
 struct Replay {
   std::vector<std::string> files;
   std::string command;
 };
 // Spec, weights and tokens as `sluice layer` reads them.
-Replay write_replay(const Case& subject, std::string_view backend, const std::string& directory,
-                    const std::string& stem);
+Replay write_replay(const Case& subject, std::string_view backend, const LoadOptions& load,
+                    const std::string& directory, const std::string& stem);
 
 // Gives fields at fault their verdict, unclaimed ones theirs.
 void mark_fields(AuditReport& report);

@@ -10,8 +10,8 @@
 
 namespace sluice::auditing {
 
-Replay write_replay(const Case& subject, std::string_view backend, const std::string& directory,
-                    const std::string& stem) {
+Replay write_replay(const Case& subject, std::string_view backend, const LoadOptions& load,
+                    const std::string& directory, const std::string& stem) {
   namespace fs = std::filesystem;
   std::error_code error;
   fs::create_directories(directory, error);
@@ -37,6 +37,7 @@ Replay write_replay(const Case& subject, std::string_view backend, const std::st
   replay.command = fmt::format(
       "sluice layer --spec {} --weights {} --input {} --backend {} --out {}", replay.files[0],
       replay.files[1], replay.files[2], backend, path(".output.safetensors"));
+  if (load.may_round_slot_outputs) replay.command += " --round-slot-outputs";
   return replay;
 }
 

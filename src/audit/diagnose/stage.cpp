@@ -2,7 +2,8 @@
 
 namespace sluice::auditing {
 
-Stage locate_stage(const Finding& finding, const Backend& backend, const RunOptions& run) {
+Stage locate_stage(const Finding& finding, const Backend& backend, const RunOptions& run,
+                   const OracleOptions& bound) {
   const Stage seen = finding.comparison.stage;
   if (seen != Stage::expert || !finding.prepared || finding.comparison.token < 0) return seen;
   const Case& subject = finding.prepared->subject;
@@ -21,7 +22,7 @@ Stage locate_stage(const Finding& finding, const Backend& backend, const RunOpti
     }
     alone.tensors["topk_ids"] = std::move(given);
     alone.tensors["topk_weights"] = std::move(weights);
-    const Oracle oracle(alone);
+    const Oracle oracle(alone, bound);
     const Comparison comparison =
         compare(alone, oracle, run_case(backend, alone, run), {run.report_routing, 0, false});
     if (!comparison.ok()) return Stage::expert;
