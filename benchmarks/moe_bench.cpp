@@ -61,6 +61,7 @@ class Bench {
     variant_ = choice.variant;
     LoadOptions load;
     load.executor = executor_;
+    load.may_round_slot_outputs = options.may_round_slot_outputs;
     experts_ = choice.backend->load(spec_, weights, load);
     workspace_ = AlignedBuffer(experts_->workspace_bytes(most_tokens_));
     if (options.peer) {
@@ -107,6 +108,7 @@ class Bench {
     report.draw = options_.draw;
     report.threads = executor_->workers();
     report.variant = variant_;
+    report.may_round_slot_outputs = options_.may_round_slot_outputs;
     report.peer = peer_ ? peer_->name() : "";
     report.machine = machine_name();
     report.arithmetic_source = "products in registers, this run";

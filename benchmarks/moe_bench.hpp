@@ -25,6 +25,7 @@ struct MoeBenchOptions {
   std::string backend = "cpu";
   int threads = 0;  // as make_executor
   bool peer = true;
+  bool may_round_slot_outputs = false;  // LoadOptions
   double seconds_per_row = 2.0;
   int least_rounds = 5;
   std::uint32_t seed = 1;
@@ -53,6 +54,7 @@ struct MoeBenchReport {
   Draw draw = Draw::uniform;
   int threads = 0;
   std::string variant;
+  bool may_round_slot_outputs = false;
   std::string peer;  // empty: none
   std::string machine;
   std::string arithmetic_source;  // what the arithmetic rate is of

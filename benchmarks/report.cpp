@@ -23,6 +23,7 @@ std::string to_json(const MoeBenchReport& report) {
                       {"draw", to_string(report.draw)},
                       {"threads", report.threads},
                       {"variant", report.variant},
+                      {"may_round_slot_outputs", report.may_round_slot_outputs},
                       {"peer", report.peer},
                       {"machine", report.machine},
                       {"operations_per_second_of", report.arithmetic_source},
@@ -56,6 +57,8 @@ std::string to_text(const MoeBenchReport& report) {
       report.shape.intermediate, report.shape.experts, report.shape.top_k, to_string(report.draw),
       report.variant, report.threads > 0 ? fmt::format(", {} threads", report.threads) : "",
       report.machine);
+  if (report.may_round_slot_outputs)
+    text += "expert outputs may be rounded before they are summed\n";
   std::size_t workspace = 0;
   for (const MoeBenchRow& row : report.rows) workspace = std::max(workspace, row.workspace_bytes);
   text += fmt::format("packed weights {:.2f} GB, workspace {:.3f} GB; arithmetic rate: {}\n",

@@ -92,6 +92,9 @@ Run declare_bench(CLI::App& app) {
       ->capture_default_str();
   moe.add_option("--seed", options->bench.seed, "Of the weights, tokens and routing");
   moe.add_flag("--no-peer", options->no_peer, "Leave oneDNN out");
+  moe.add_flag("--round-slot-outputs", options->bench.may_round_slot_outputs,
+               "Let the backend keep expert outputs in bf16 until it sums them, as most others do; "
+               "cuda does. The comparison with the reference allows for it");
   moe.add_option("--json", options->json, "Write the figures here; - is stdout")->check(writable());
   moe.footer(kFooter);
   app.footer("Example:\n  sluice bench moe --help");

@@ -66,7 +66,7 @@ class DeviceBench {
         spec_(bench_spec(options.shape)),
         executor_(make_executor(options.threads)),
         choice_(choose_backend(spec_, options.backend)),
-        load_{executor_, 0},
+        load_{executor_, 0, options.may_round_slot_outputs},
         device_(choice_.backend->device(load_)),
         memory_(choice_.backend->device_memory(load_)),
         stream_(make_stream()),
@@ -78,6 +78,7 @@ class DeviceBench {
     report.shape = options_.shape;
     report.draw = options_.draw;
     report.variant = choice_.variant;
+    report.may_round_slot_outputs = load_.may_round_slot_outputs;
     report.machine = device_name(device_.index);
     report.arithmetic_source = ceilings_.dense_source();
     report.weight_bytes = experts_->weight_bytes();
@@ -184,7 +185,7 @@ class DeviceBench {
                           bring<float>(tokens.weights[routing], token, 1),
                           bring<std::uint16_t>(tokens.output, token, 1)});
     }
-    check_tokens(options_.shape, spec_, computed, *executor_);
+    check_tokens(options_.shape, spec_, computed, load_.may_round_slot_outputs, *executor_);
     return static_cast<std::int64_t>(computed.size());
   }
 

@@ -65,13 +65,35 @@ std::vector<ComputedToken> computed(Draw draw) {
   return tokens;
 }
 
-void check(const std::vector<ComputedToken>& tokens) {
+void check(const std::vector<ComputedToken>& tokens, bool slot_outputs_rounded = false) {
   const auto executor = make_executor(1);
-  check_tokens(kLayer, bench_spec(kLayer), tokens, *executor);
+  check_tokens(kLayer, bench_spec(kLayer), tokens, slot_outputs_rounded, *executor);
 }
 
 TEST(CheckTokens, AcceptsTheReference) {
   for (Draw draw : {Draw::uniform, Draw::zipf, Draw::hot}) EXPECT_NO_THROW(check(computed(draw)));
+}
+
+// How many steps of bf16 an element may be off.
+TEST(CheckTokens, RoundedSlotsWidenTheBoundByThemselvesAlone) {
+  EXPECT_NO_THROW(check(computed(Draw::uniform), true));
+  std::vector<ComputedToken> tokens = computed(Draw::uniform);
+  const auto steps_until_refused = [&](bool slot_outputs_rounded) {
+    std::uint16_t& y = tokens[1].output[5];
+    const std::uint16_t right = y;
+    int steps = 0;
+    try {
+      for (; steps < 1000; ++steps, ++y) check(tokens, slot_outputs_rounded);
+    } catch (const Error&) {
+    }
+    y = right;
+    return steps;
+  };
+  const int exact = steps_until_refused(false);
+  const int rounded = steps_until_refused(true);
+  EXPECT_GT(exact, 0);
+  EXPECT_GT(rounded, exact);
+  EXPECT_LT(rounded, exact * 3 / 2 + 1) << "2^-9 of the slots, where the bound was 2^-8 of more";
 }
 
 TEST(CheckTokens, SeesWhatIsLost) {
