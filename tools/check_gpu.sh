@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks the cuda backend on a GPU and prints a plain summary: audit, mutants, fuzzing, graphs, token
-# counts, compute-sanitizer, and faults injected into the environment.
+# counts, slot outputs that may be rounded, compute-sanitizer, and faults injected into the
+# environment.
 # Usage: tools/check_gpu.sh [FOLDER]   the programs' folder, default build/release/bin
 #   SECTIONS="audit fuzz"    only these (default: all of them)
 #   PART_SECONDS=1800        time for each part
@@ -53,10 +54,14 @@ run fuzz "$suite" --only fuzz
 run graphs "$suite" --only graphs
 run tokens "$suite" --only tokens
 run router "$suite" --only router
+run rounding "$suite" --only rounding
+run rounded "$suite" --round-slot-outputs --cases 300 --only audit,fuzz,graphs,tokens
 if command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck; do
     run "$tool" compute-sanitizer --tool "$tool" --error-exitcode 99 \
       "$suite" --brief --only fuzz,graphs,tokens,router
+    run "$tool-rounded" compute-sanitizer --tool "$tool" --error-exitcode 99 \
+      "$suite" --brief --round-slot-outputs --only fuzz,graphs
   done
 else
   echo "memcheck, racecheck: skipped, compute-sanitizer is not on the PATH"

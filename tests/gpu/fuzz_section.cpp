@@ -5,9 +5,8 @@
 
 #include "audit/cases/regime.hpp"
 #include "audit/compare.hpp"
-#include "audit/oracle/layer.hpp"
 #include "audit/run_case.hpp"
-#include "section.hpp"
+#include "loading.hpp"
 
 namespace sluice::gpu {
 namespace {
@@ -50,11 +49,11 @@ void run_fuzz(const Settings& settings, Findings& findings) {
   double worst_use = 0.0;
   const auto work = [&] {
     auditing::RunOptions run;
-    run.load.executor = make_executor(1);
+    run.load = load_options(settings);
     for (std::int64_t i = next++; i < cases; i = next++) {
       const std::uint64_t seed = settings.seed * 1'000'003 + static_cast<std::uint64_t>(i);
       const Case made = draw_case(subject, seed, settings.brief);
-      const auditing::Oracle oracle(made);
+      const auditing::Oracle oracle(made, bound_of(settings));
       const auto result = auditing::run_case(subject, made, run);
       const auto comparison = auditing::compare(made, oracle, result);
       tokens += made.tokens();

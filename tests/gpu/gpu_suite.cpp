@@ -1,7 +1,7 @@
 // The GPU suite: everything about the cuda backend that needs a GPU, and a summary in plain words.
 //
-//   gpu_suite [--only SECTION,…] [--brief] [--cases N] [--seed N] [--threads N] [--suite
-//   full|quick]
+//   gpu_suite [--only SECTION,…] [--brief] [--round-slot-outputs] [--cases N] [--seed N]
+//             [--threads N] [--suite full|quick]
 //
 // Exit status: 0 all right, 1 something is wrong, 77 skipped because there is no usable GPU.
 #include <fmt/format.h>
@@ -36,6 +36,8 @@ namespace {
 constexpr Section kSections[] = {
     {"audit", "every claimed field, every regime, poisoned and fenced device memory", run_audit},
     {"mutants", "faulty copies of the backend, each of which the audit must see", run_mutants},
+    {"rounding", "slot outputs rounded without the audit's being told: it must see them",
+     run_rounding},
     {"fuzz", "random specs and shapes, every output within the oracle's bound", run_fuzz},
     {"graphs", "captured once, replayed over other tokens: the same bits as plain calls",
      run_graphs},
@@ -84,6 +86,10 @@ int run(int count, char** arguments) {
     const std::string_view name = arguments[i];
     if (name == "--brief") {
       settings.brief = true;
+      continue;
+    }
+    if (name == "--round-slot-outputs") {
+      settings.round_slot_outputs = true;
       continue;
     }
     if (i + 1 == count) return usage(fmt::format("{} needs a value, or is unknown", name));

@@ -2,14 +2,13 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
-#include <sluice/layer.hpp>
 
 #include "audit/cases/regime.hpp"
 #include "audit/checks/check.hpp"
 #include "audit/compare.hpp"
 #include "backends/cuda/error.hpp"
 #include "device_case.hpp"
-#include "section.hpp"
+#include "loading.hpp"
 
 namespace sluice::gpu {
 namespace {
@@ -64,12 +63,10 @@ Case other_tokens(const Case& first, std::uint64_t seed) {
   return other;
 }
 
-void check_one(std::int64_t tokens, std::uint64_t seed, Findings& findings) {
+void check_one(std::int64_t tokens, std::uint64_t seed, const Settings& settings,
+               Findings& findings) {
   const Case first = auditing::plain_case(drawn_spec(seed), seed, tokens);
-  LayerOptions options;
-  options.backend = "cuda";
-  options.load.executor = make_executor(1);
-  MoeLayer layer(first.spec, first.weights(), options);
+  MoeLayer layer(first.spec, first.weights(), on_cuda(settings));
   DeviceCase there(first);
   layer.forward(there.input(), there.output());  // makes the workspace
   const Captured graph(
@@ -85,7 +82,7 @@ void check_one(std::int64_t tokens, std::uint64_t seed, Findings& findings) {
     const auto replayed = there.result(tokens);
     findings.expect(auditing::same_bits(plain, replayed),
                     "T {}, seed {}, replay {}: other bits than a plain call", tokens, seed, round);
-    const auditing::Oracle oracle(next);
+    const auditing::Oracle oracle(next, bound_of(settings));
     const auto comparison = auditing::compare(next, oracle, replayed);
     findings.expect(comparison.ok(), "T {}, seed {}, replay {}: {}", tokens, seed, round,
                     comparison.message);
@@ -93,7 +90,7 @@ void check_one(std::int64_t tokens, std::uint64_t seed, Findings& findings) {
 }
 
 // Fewer tokens than were captured: the rows behind them hold ids of -1, which cost nothing.
-void check_fewer(std::int64_t captured, Findings& findings) {
+void check_fewer(std::int64_t captured, const Settings& settings, Findings& findings) {
   const Case drawn = auditing::plain_case(drawn_spec(5), 5, captured);
   const auditing::Oracle routed(drawn);
   Case given = drawn;
@@ -115,10 +112,7 @@ void check_fewer(std::int64_t captured, Findings& findings) {
     given.tensors["topk_weights"] = weights;
   };
   set_rows(captured);
-  LayerOptions options;
-  options.backend = "cuda";
-  options.load.executor = make_executor(1);
-  MoeLayer layer(given.spec, given.weights(), options);
+  MoeLayer layer(given.spec, given.weights(), on_cuda(settings));
   DeviceCase there(given);
   layer.forward(there.input(), there.output());
   const Captured graph(
@@ -129,7 +123,7 @@ void check_fewer(std::int64_t captured, Findings& findings) {
     there.poison();
     graph.replay();
     const Case part = auditing::rows_of(given, 0, tokens);
-    const auditing::Oracle oracle(part);
+    const auditing::Oracle oracle(part, bound_of(settings));
     const auto comparison = auditing::compare(part, oracle, there.result(tokens));
     findings.expect(comparison.ok(), "captured with {} tokens, replayed with {}: {}", captured,
                     tokens, comparison.message);
@@ -137,12 +131,9 @@ void check_fewer(std::int64_t captured, Findings& findings) {
 }
 
 // The same, entered with logits: a count on the device says how many rows there are.
-void check_counted(std::int64_t captured, Findings& findings) {
+void check_counted(std::int64_t captured, const Settings& settings, Findings& findings) {
   const Case drawn = auditing::plain_case(drawn_spec(6), 6, captured);
-  LayerOptions options;
-  options.backend = "cuda";
-  options.load.executor = make_executor(1);
-  MoeLayer layer(drawn.spec, drawn.weights(), options);
+  MoeLayer layer(drawn.spec, drawn.weights(), on_cuda(settings));
   DeviceCase there(drawn);
   const DeviceBuffer count(there.memory(), sizeof(std::int32_t));
   ForwardInput input = there.input();
@@ -171,7 +162,7 @@ void check_counted(std::int64_t captured, Findings& findings) {
                     tokens);
     if (tokens == 0) continue;
     const Case part = auditing::rows_of(drawn, 0, tokens);
-    const auditing::Oracle oracle(part);
+    const auditing::Oracle oracle(part, bound_of(settings));
     const auto comparison = auditing::compare(part, oracle, there.result(tokens));
     findings.expect(comparison.ok(), "captured with {} tokens, {} counted: {}", captured, tokens,
                     comparison.message);
@@ -185,10 +176,10 @@ void run_graphs(const Settings& settings, Findings& findings) {
       settings.brief ? std::vector<std::int64_t>{1, 40}
                      : std::vector<std::int64_t>{1, 2, 7, 8, 9, 31, 32, 33, 64, 100, 257};
   for (const std::int64_t tokens : counts) {
-    check_one(tokens, settings.seed + static_cast<std::uint64_t>(tokens), findings);
+    check_one(tokens, settings.seed + static_cast<std::uint64_t>(tokens), settings, findings);
   }
-  for (const std::int64_t captured : {8, 48}) check_fewer(captured, findings);
-  for (const std::int64_t captured : {5, 24, 48, 300}) check_counted(captured, findings);
+  for (const std::int64_t captured : {8, 48}) check_fewer(captured, settings, findings);
+  for (const std::int64_t captured : {5, 24, 48, 300}) check_counted(captured, settings, findings);
 }
 
 }  // namespace sluice::gpu

@@ -20,6 +20,8 @@ struct Settings {
   std::uint64_t seed = 1;
   int threads = 0;             // 0: one per core
   std::string suite = "full";  // of the audit
+  // Layers are loaded with the permission to round slot outputs, and judged with the allowance.
+  bool round_slot_outputs = false;
 };
 
 // What a section found. Safe from several threads.
@@ -59,6 +61,7 @@ struct Section {
 
 void run_audit(const Settings& settings, Findings& findings);
 void run_mutants(const Settings& settings, Findings& findings);
+void run_rounding(const Settings& settings, Findings& findings);
 void run_fuzz(const Settings& settings, Findings& findings);
 void run_graphs(const Settings& settings, Findings& findings);
 void run_token_counts(const Settings& settings, Findings& findings);

@@ -1,22 +1,13 @@
 // Numbers of tokens at and beside every limit: none, groups, and the chunks of long calls.
-#include <sluice/layer.hpp>
-
 #include "audit/cases/regime.hpp"
 #include "audit/compare.hpp"
 #include "device_case.hpp"
-#include "section.hpp"
+#include "loading.hpp"
 
 namespace sluice::gpu {
 namespace {
 
 using auditing::Case;
-
-LayerOptions on_cuda() {
-  LayerOptions options;
-  options.backend = "cuda";
-  options.load.executor = make_executor(1);
-  return options;
-}
 
 Case make_case(std::int64_t tokens, std::uint64_t seed) {
   Draw draw(seed * 17 + 3);
@@ -25,7 +16,7 @@ Case make_case(std::int64_t tokens, std::uint64_t seed) {
   return auditing::plain_case(spec, seed, tokens);
 }
 
-void check_none(Findings& findings) {
+void check_none(const Settings& settings, Findings& findings) {
   const Case subject = make_case(0, 3);
   const auto experts = backend("cuda").load(subject.spec, subject.weights(), {});
   const Device device = backend("cuda").device({});
@@ -36,7 +27,7 @@ void check_none(Findings& findings) {
                     {},
                     {}},
                    {{nullptr, DType::bf16, {0, hidden}, device}, {}, {}}, {});
-  MoeLayer layer(subject.spec, subject.weights(), on_cuda());
+  MoeLayer layer(subject.spec, subject.weights(), on_cuda(settings));
   DeviceCase there(make_case(4, 3));
   ForwardInput input = there.input();
   ForwardOutput output = there.output();
@@ -49,12 +40,12 @@ void check_none(Findings& findings) {
 
 // Rows around each boundary of one long call, each against the oracle. With a `piece`, the
 // workspace is bounded to what so many tokens take.
-void check_long(std::int64_t tokens, std::int64_t boundary, Findings& findings,
-                std::int64_t piece = 0) {
+void check_long(std::int64_t tokens, std::int64_t boundary, const Settings& settings,
+                Findings& findings, std::int64_t piece = 0) {
   const Case subject = make_case(tokens, 11);
-  LayerOptions options = on_cuda();
+  LayerOptions options = on_cuda(settings);
   if (piece > 0) {
-    const auto experts = backend("cuda").load(subject.spec, subject.weights(), {});
+    const auto experts = backend("cuda").load(subject.spec, subject.weights(), options.load);
     options.workspace_limit = experts->workspace_bytes(piece);
   }
   MoeLayer layer(subject.spec, subject.weights(), options);
@@ -78,7 +69,7 @@ void check_long(std::int64_t tokens, std::int64_t boundary, Findings& findings,
     result.output = rows(whole.output);
     result.ids = rows(whole.ids);
     result.weights = rows(whole.weights);
-    const auditing::Oracle oracle(part);
+    const auditing::Oracle oracle(part, bound_of(settings));
     const auto comparison = auditing::compare(part, oracle, result);
     findings.expect(comparison.ok(), "T {}, tokens {} to {}: {}", tokens, first, end - 1,
                     comparison.message);
@@ -88,13 +79,15 @@ void check_long(std::int64_t tokens, std::int64_t boundary, Findings& findings,
 // Groups so many that a warp's room for them comes to the limits of shared memory, which a kernel
 // must ask to exceed.
 void check_many_groups(std::int64_t experts, std::int64_t groups, std::int64_t tokens,
-                       Findings& findings) {
+                       const Settings& settings, Findings& findings) {
   MoeSpec spec = auditing::neutral_spec({experts, 8, 72, 40});
   spec.router.n_group = groups;
   spec.router.topk_group = groups / 2;
   const Case subject = auditing::plain_case(spec, 29, tokens);
-  const auto comparison = auditing::compare(subject, auditing::Oracle(subject),
-                                            auditing::run_case(backend("cuda"), subject, {}));
+  auditing::RunOptions run;
+  run.load = load_options(settings);
+  const auto comparison = auditing::compare(subject, auditing::Oracle(subject, bound_of(settings)),
+                                            auditing::run_case(backend("cuda"), subject, run));
   findings.expect(comparison.ok(), "E {} in {} groups, T {}: {}", experts, groups, tokens,
                   comparison.message);
 }
@@ -102,29 +95,29 @@ void check_many_groups(std::int64_t experts, std::int64_t groups, std::int64_t t
 }  // namespace
 
 void run_token_counts(const Settings& settings, Findings& findings) {
-  check_none(findings);
+  check_none(settings, findings);
   for (const std::int64_t edge : {8, 32, 64, 128, 256, 1024}) {
     for (std::int64_t tokens = edge - 1; tokens <= edge + 1; ++tokens) {
       if (!settings.brief || edge <= 32)
-        check_long(tokens, std::max<std::int64_t>(edge / 2, 1), findings);
+        check_long(tokens, std::max<std::int64_t>(edge / 2, 1), settings, findings);
     }
   }
   for (const std::int64_t piece : {5, 48}) {
     for (const std::int64_t tokens : {piece - 1, piece, piece + 1, 2 * piece, 2 * piece + 1}) {
-      check_long(tokens, piece, findings, piece);
+      check_long(tokens, piece, settings, findings, piece);
     }
   }
   for (const std::int64_t tokens : {4, 28, 70, 1100}) {
-    check_many_groups(256, 4, tokens, findings);
-    check_many_groups(256, 128, tokens, findings);
-    check_many_groups(1024, 512, tokens, findings);
+    check_many_groups(256, 4, tokens, settings, findings);
+    check_many_groups(256, 128, tokens, settings, findings);
+    check_many_groups(1024, 512, tokens, settings, findings);
     if (settings.brief) break;
   }
   if (settings.brief) return;
   // Calls are cut into chunks of 16384 tokens; 65535 is what a grid's second dimension can count.
   for (const std::int64_t edge : {16384, 32768, 65536}) {
     for (std::int64_t tokens = edge - 1; tokens <= edge + 1; ++tokens) {
-      check_long(tokens, 8192, findings);
+      check_long(tokens, 8192, settings, findings);
     }
   }
 }
