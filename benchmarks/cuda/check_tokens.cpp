@@ -81,7 +81,7 @@ void check_output(const ComputedToken& computed, const SlotResult* slots,
       magnitude += std::abs(weight) * slots[slot].magnitude[i];
       if (slot_outputs_rounded) {
         rounded += std::abs(weight) *
-                   (std::abs(slots[slot].value[i]) + slots[slot].magnitude[i] / 256.0) / 512.0;
+                   (std::abs(slots[slot].value[i]) + slots[slot].magnitude[i] / 256.0) / 256.0;
       }
     }
     const double got = bf16_to_float(computed.output[i]);

@@ -22,7 +22,7 @@ struct ComputedToken {
 
 // Throws Error(internal) naming the first token, and element, that is wrong. The bound of an
 // element is 2^-8 (|y| + sum |down| |h|): its own rounding, and every h one bf16 step away. With
-// `slot_outputs_rounded` each slot's adds 2^-9 of it.
+// `slot_outputs_rounded` each slot's adds 2^-8 of it.
 void check_tokens(const Shape& shape, const MoeSpec& spec, const std::vector<ComputedToken>& tokens,
                   bool slot_outputs_rounded, Executor& executor);
 

@@ -4,6 +4,7 @@
 
 #include "audit/cases/draw_routing.hpp"
 #include "audit/cases/draw_tensors.hpp"
+#include "audit/oracle/activation.hpp"
 #include "audit/oracle/dot.hpp"
 #include "small_audit.hpp"
 #include "spec/draw.hpp"
@@ -25,6 +26,33 @@ TEST(Dot, OneBitTooManyIsNoLongerExact) {
   const std::vector<float> a{0x1p24f, 1};
   const std::vector<double> b{1, 1};  // 2^24 + 1 is no fp32 number
   EXPECT_GT(dot_error(a, lowest_bit_of(a), known(b), 0.0, false).error, 0.0);
+}
+
+// Everything between the ends, rounded or not, is within the error; nothing beyond the farther end.
+TEST(PerhapsRounded, ReachesToTheFartherOfTheRoundedEnds) {
+  Draw draw(12);
+  for (const auto& [format, unit] :
+       {std::pair{ActivationFormat::bf16, 0x1p-8}, std::pair{ActivationFormat::f16, 0x1p-11}}) {
+    const auto nearest = [format = format](double v) {
+      const auto single = static_cast<float>(v);
+      return format == ActivationFormat::bf16 ? round_to_bf16(single) : round_to_f16(single);
+    };
+    double widest = 0.0;
+    for (int i = 0; i < 2000; ++i) {
+      const double value = 3.0 * normal(draw);
+      const double error = i % 2 == 0 ? 0.0 : std::fabs(value) * 0x1p-12;
+      const double allowed = perhaps_rounded(format, {value, error}).error;
+      double most = error;
+      for (const double v : {value - error, value, value + error}) {
+        most = std::max(most, std::fabs(nearest(v) - value));
+      }
+      EXPECT_EQ(allowed, most) << value;
+      widest = std::max(widest, (allowed - error) / std::fabs(value));
+    }
+    EXPECT_GT(widest, 0.75 * unit);
+    EXPECT_LE(widest, unit * (1 + 0x1p-10));
+  }
+  EXPECT_EQ(perhaps_rounded(ActivationFormat::f32, {1.0 / 3, 1e-9}).error, 1e-9);
 }
 
 // fp32 sums in three orders stay within both tiers; the statistical one is far smaller.

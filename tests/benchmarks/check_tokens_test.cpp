@@ -93,7 +93,7 @@ TEST(CheckTokens, RoundedSlotsWidenTheBoundByThemselvesAlone) {
   const int rounded = steps_until_refused(true);
   EXPECT_GT(exact, 0);
   EXPECT_GT(rounded, exact);
-  EXPECT_LT(rounded, exact * 3 / 2 + 1) << "2^-9 of the slots, where the bound was 2^-8 of more";
+  EXPECT_LT(rounded, exact * 2 + 1) << "2^-8 of the slots, where the bound was 2^-8 of more";
 }
 
 TEST(CheckTokens, SeesWhatIsLost) {

@@ -136,4 +136,11 @@ Approx round_to_format(ActivationFormat format, const Approx& x) {
   fail(ErrorKind::unsupported, "the oracle does not model activation_format fp8_e4m3");
 }
 
+Approx perhaps_rounded(ActivationFormat format, const Approx& x) {
+  if (format == ActivationFormat::f32) return x;
+  const auto nearest = [format](double v) { return round_to_format(format, {v, 0.0}).value; };
+  return {x.value, std::max({x.error, std::fabs(nearest(x.value - x.error) - x.value),
+                             std::fabs(nearest(x.value + x.error) - x.value)})};
+}
+
 }  // namespace sluice::auditing

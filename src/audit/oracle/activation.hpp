@@ -16,4 +16,7 @@ Approx sigmoid(const Approx& x);
 // it. f32: the value itself with its error.
 Approx round_to_format(ActivationFormat format, const Approx& x);
 
+// A value that may or may not have been rounded to the format: either is within the error.
+Approx perhaps_rounded(ActivationFormat format, const Approx& x);
+
 }  // namespace sluice::auditing

@@ -172,7 +172,7 @@ std::vector<Approx> Oracle::slot_output(std::int64_t token, std::int32_t id,
   auto out =
       run(experts_[static_cast<std::size_t>(local)], token, on_input ? &weight : nullptr, false);
   if (options_.slot_outputs_rounded) {
-    for (Approx& y : out) y.error += 0x1p-9 * (std::fabs(y.value) + y.error);
+    for (Approx& y : out) y = perhaps_rounded(case_.spec.experts.activation_format, y);
   }
   if (!on_input) known.emplace_back(id, out);
   return out;
