@@ -74,7 +74,7 @@ struct PanelKernel {
 
 // Rows into one tile of a kernel's layout, rounded to `to_format`.
 struct PackJob {
-  const void* const* rows;  // [tokens] of from_format, possibly unaligned
+  const void* const* rows;  // [tokens] of from_format, possibly unaligned; kMostTileTokens at most
   const float* scales;      // [tokens], each element times its row's, in fp32; or null
   void* to;
   std::int64_t tokens;
@@ -86,7 +86,7 @@ struct PackJob {
 
 enum class ActivationCode : std::int32_t { swiglu, geglu, geglu_tanh, relu2, silu, gelu, identity };
 
-// One token's pre-activations to its row of GEMM 2's input.
+// Pre-activations of tokens to their rows of GEMM 2's input.
 struct ActivationJob {
   const float* c;     // gated: panels of 16 gates and 16 ups in turn; else plain. Whole panels
   const float* bias;  // laid out as c, or null
@@ -100,6 +100,9 @@ struct ActivationJob {
   // these to the next. 0: a plain row.
   std::int64_t group = 0;
   std::int64_t group_stride = 0;
+  // How many, side by side in a tile of that layout: at most kMostTileTokens. Of plain rows, one.
+  std::int64_t tokens = 1;
+  std::int64_t c_stride = 0;  // floats between tokens
 };
 
 // One row, each element times `scale` in fp32, then rounded.

@@ -175,7 +175,7 @@ std::size_t place(std::int64_t tokens, std::int64_t group, std::int64_t t, std::
 TEST(Pack, InterleavesTheRowsOfATileAndKeepsToIt) {
   for (const Isa* isa : present_isas()) {
     for (std::int64_t cols : {1, 15, 16, 31, 70, 133}) {
-      for (std::int64_t tokens : {1, 2, 5, 16}) {
+      for (std::int64_t tokens : {1, 2, 4, 5, 16, 31}) {
         std::vector<std::vector<float>> rows;
         std::vector<const void*> sources;
         std::vector<float> scales;
@@ -232,42 +232,44 @@ TEST(Pack, TilesCoverAllTokensAndTheTallestIsLast) {
   }
 }
 
-// Columns 16 to 55 of three tokens, as an item in the middle of a row writes them.
+// Columns 16 to 55 of a tile, as an item in the middle of a row writes them; all tokens in one job.
 TEST(Activation, WritesIntoAKernelsLayout) {
-  constexpr std::int64_t kTokens = 3, kFirst = 16, kCount = 40;
+  constexpr std::int64_t kFirst = 16, kCount = 40, kStride = 51;
+  const auto element = [](std::int64_t t, std::int64_t i) {
+    return static_cast<float>(i) + 100.0f * static_cast<float>(t);
+  };
   for (const Isa* isa : present_isas()) {
-    for (std::int64_t group : {1, 2, 32}) {
-      const RowFormat format = group > 1 ? RowFormat::bf16 : RowFormat::f32;
-      const std::int64_t bytes = group > 1 ? 2 : 4;
-      std::vector<std::byte> out(static_cast<std::size_t>(64 * kTokens * bytes));
-      for (std::int64_t t = 0; t < kTokens; ++t) {
-        std::vector<float> c(48);
-        for (std::size_t i = 0; i < c.size(); ++i) {
-          c[i] = static_cast<float>(i) + 100.0f * static_cast<float>(t);
+    for (std::int64_t tokens : {1, 3, 4, 7, 28}) {
+      std::vector<float> c(static_cast<std::size_t>(tokens * kStride));
+      for (std::int64_t t = 0; t < tokens; ++t) {
+        for (std::int64_t i = 0; i < 48; ++i) {
+          c[static_cast<std::size_t>(t * kStride + i)] = element(t, i);
         }
-        ActivationJob job{c.data(),
-                          nullptr,
-                          out.data() + t * group * bytes,
-                          kCount,
-                          ActivationCode::identity,
-                          format,
-                          1.0f,
-                          0.0f,
-                          kInf};
+      }
+      for (std::int64_t group : {1, 2, 32}) {
+        const RowFormat format = group > 1 ? RowFormat::bf16 : RowFormat::f32;
+        const std::int64_t bytes = group > 1 ? 2 : 4;
+        std::vector<std::byte> out(static_cast<std::size_t>(64 * tokens * bytes));
+        ActivationJob job{c.data(), nullptr, out.data(), kCount, ActivationCode::identity,
+                          format,   1.0f,    0.0f,       kInf};
         job.first = kFirst;
         job.group = group;
-        job.group_stride = kTokens * group * bytes;
+        job.group_stride = tokens * group * bytes;
+        job.tokens = tokens;
+        job.c_stride = kStride;
         isa->activate(job);
-      }
-      for (std::int64_t t = 0; t < kTokens; ++t) {
-        for (std::int64_t i = 0; i < kCount; ++i) {
-          const std::size_t at = place(kTokens, group, t, kFirst + i);
-          const float want = static_cast<float>(i) + 100.0f * static_cast<float>(t);
-          const float got =
-              group > 1 ? bf16_to_float(reinterpret_cast<const std::uint16_t*>(out.data())[at])
-                        : reinterpret_cast<const float*>(out.data())[at];
-          ASSERT_EQ(got, group > 1 ? round_to_bf16(want) : want)
-              << isa->name << " group " << group << " token " << t << " column " << i;
+        for (std::int64_t t = 0; t < tokens; ++t) {
+          for (std::int64_t i = 0; i < 64; ++i) {
+            const std::size_t at = place(tokens, group, t, i);
+            const bool written = i >= kFirst && i < kFirst + kCount;
+            const float want = written ? element(t, i - kFirst) : 0.0f;
+            const float got =
+                group > 1 ? bf16_to_float(reinterpret_cast<const std::uint16_t*>(out.data())[at])
+                          : reinterpret_cast<const float*>(out.data())[at];
+            ASSERT_EQ(got, group > 1 ? round_to_bf16(want) : want)
+                << isa->name << " " << tokens << " tokens, group " << group << " token " << t
+                << " column " << i;
+          }
         }
       }
     }

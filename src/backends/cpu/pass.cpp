@@ -242,17 +242,17 @@ void Pass::activate(const BlockWork& work, const Rows& rows, std::int64_t first_
       block.gate_up_bias == nullptr ? nullptr : block.gate_up_bias + first_panel * kPanelRows;
   job.out_format = kernel.stage;
   job.group = layout.group;
+  job.c_stride = c_stride;
   const RowBuffer act = activations(work);
   const std::int64_t tiles = tile_count(layout, rows.count);
   for (std::int64_t tile = 0; tile < tiles; ++tile) {
     const std::int64_t first = tile_begin(rows.count, tiles, tile);
     const std::int64_t tokens = tile_begin(rows.count, tiles, tile + 1) - first;
+    job.tokens = tokens;
     job.group_stride = tokens * layout.group * kernel.stage_bytes;
-    for (std::int64_t r = 0; r < tokens; ++r) {
-      job.c = c + (first + r) * c_stride;
-      job.out = act.row(rows.first + first) + r * layout.group * kernel.stage_bytes;
-      kernel.isa->activate(job);
-    }
+    job.c = c + first * c_stride;
+    job.out = act.row(rows.first + first);
+    kernel.isa->activate(job);
   }
 }
 

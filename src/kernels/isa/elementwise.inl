@@ -26,10 +26,21 @@ struct Block {
   Vector part[kParts];
 };
 
-SLUICE_INLINE Block load(const float* from) {
+// Register by register: GCC copies a whole block in halves of AVX2's registers, which are then read
+// whole while the halves are still on their way.
+SLUICE_INLINE Block load(const void* from) {
   Block block;
-  __builtin_memcpy(&block, from, sizeof block);
+  for (int i = 0; i < kParts; ++i) {
+    __builtin_memcpy(&block.part[i], static_cast<const char*>(from) + i * kVectorBytes,
+                     kVectorBytes);
+  }
   return block;
+}
+
+SLUICE_INLINE void store(void* to, const Block& block) {
+  for (int i = 0; i < kParts; ++i) {
+    __builtin_memcpy(static_cast<char*>(to) + i * kVectorBytes, &block.part[i], kVectorBytes);
+  }
 }
 
 // To nearest even; NaN stays NaN. The upper half of the result is the bf16.
@@ -123,114 +134,33 @@ struct alignas(64) Stored {
   char bytes[kBlock * 4];
 };
 
-SLUICE_INLINE Stored encode(const Block& block, RowFormat format) {
-  Stored stored;
+SLUICE_INLINE void encode(const Block& block, RowFormat format, Stored& stored) {
   auto* narrow = reinterpret_cast<unsigned short*>(stored.bytes);
   switch (format) {
     case RowFormat::f32:
-      break;
+      return store(stored.bytes, block);
     case RowFormat::bf16:
       narrow_bf16(block, narrow);
-      return stored;
+      return;
     case RowFormat::f16:
       narrow_f16(reinterpret_cast<const float*>(&block), narrow);
-      return stored;
+      return;
     case RowFormat::f32_bf16:
       for (int i = 0; i < kParts; ++i) {
         const Bits rounded = bf16_bits(block.part[i]) & 0xffff0000u;
         __builtin_memcpy(stored.bytes + i * kVectorBytes, &rounded, sizeof rounded);
       }
-      return stored;
+      return;
     case RowFormat::f32_f16: {
       alignas(64) unsigned short rounded[kBlock];
       narrow_f16(reinterpret_cast<const float*>(&block), rounded);
       widen_f16(rounded, reinterpret_cast<float*>(stored.bytes));
-      return stored;
-    }
-  }
-  __builtin_memcpy(stored.bytes, &block, sizeof block);
-  return stored;
-}
-
-// Where a row's blocks go: one after another, or in groups `stride` bytes apart, of one word (a
-// float, a pair of bf16) or of whole blocks.
-struct Destination {
-  char* to;
-  long group;   // columns; 0: all
-  long stride;  // bytes
-};
-
-// The next block's place there. Divisions are made once, not per block: they took most of the time
-// of copying one.
-struct Cursor {
-  char* to;
-  long group, stride;
-  long left = 0;  // columns left of a group of blocks
-  long step;      // bytes between blocks of a group, or between those of words
-
-  // `index`: of the first column, a multiple of 16.
-  SLUICE_INLINE Cursor(const Destination& destination, long index, long bytes)
-      : group(destination.group), stride(destination.stride) {
-    if (group > 0 && group < kBlock) {
-      to = destination.to + index / group * stride;
-      step = kBlock / group * stride;
       return;
     }
-    const long within = group == 0 ? index : index % group;
-    to = destination.to + within * bytes;
-    if (within != index) to += index / group * stride;
-    left = group == 0 ? __LONG_MAX__ : group - within;
-    step = kBlock * bytes;
-  }
-
-  SLUICE_INLINE bool of_words() const { return group > 0 && group < kBlock; }
-
-  SLUICE_INLINE void advance(long bytes) {
-    to += step;
-    if (of_words()) return;
-    left -= kBlock;
-    if (left > 0) return;
-    to += stride - group * bytes;
-    left = group;
-  }
-};
-
-// Whole blocks, nearly all there are, move in one instruction; a length that is not known is a
-// call.
-template <int bytes>
-SLUICE_INLINE void copy_elements(void* to, const void* from, long count) {
-  if (count == kBlock) {
-    __builtin_memcpy(to, from, kBlock * bytes);
-  } else {
-    __builtin_memcpy(to, from, static_cast<unsigned long>(count) * bytes);
   }
 }
 
-template <int words>
-SLUICE_INLINE void put_words(char* to, const char* from, long stride) {
-  for (int i = 0; i < words; ++i) __builtin_memcpy(to + i * stride, from + i * 4, 4);
-}
-
-// The first `count` elements of a block, and on to the next. Words are stored whole: a row that
-// ends inside a pair fills its padding.
-SLUICE_INLINE void put(const Stored& stored, long bytes, Cursor& at, long count) {
-  if (!at.of_words()) {
-    if (bytes == 4) {
-      copy_elements<4>(at.to, stored.bytes, count);
-    } else {
-      copy_elements<2>(at.to, stored.bytes, count);
-    }
-  } else if (count == kBlock && at.group == 1) {
-    put_words<kBlock>(at.to, stored.bytes, at.stride);
-  } else if (count == kBlock && at.group == 2) {
-    put_words<kBlock / 2>(at.to, stored.bytes, at.stride);
-  } else {
-    for (long i = 0; i * at.group < count; ++i) {
-      __builtin_memcpy(at.to + i * at.stride, stored.bytes + i * 4, 4);
-    }
-  }
-  at.advance(bytes);
-}
+#include "kernels/isa/tile_layout.inl"
 
 SLUICE_INLINE Block decode(const void* from, RowFormat format) {
   Block block;
@@ -245,7 +175,7 @@ SLUICE_INLINE Block decode(const void* from, RowFormat format) {
     __builtin_memcpy(narrow, from, sizeof narrow);
     widen_f16(narrow, reinterpret_cast<float*>(&block));
   } else {
-    __builtin_memcpy(&block, from, sizeof block);
+    block = load(from);
   }
   return block;
 }
@@ -260,34 +190,59 @@ SLUICE_INLINE Block get(const void* from, RowFormat format, long index, long cou
   return decode(stored.bytes, format);
 }
 
+// 16 activations of a token, from column `at` of its sums on.
+template <bool gated, typename F>
+SLUICE_INLINE Block activated(const float* c, const float* bias, long at, F function) {
+  Block first = load(c + at);
+  Block second = first;
+  if constexpr (gated) second = load(c + at + kBlock);
+  if (bias != nullptr) {
+    const Block first_bias = load(bias + at);
+    for (int p = 0; p < kParts; ++p) first.part[p] += first_bias.part[p];
+    if constexpr (gated) {
+      const Block second_bias = load(bias + at + kBlock);
+      for (int p = 0; p < kParts; ++p) second.part[p] += second_bias.part[p];
+    }
+  }
+  Block result;
+  for (int p = 0; p < kParts; ++p) {
+    if constexpr (gated) {
+      result.part[p] = function(first.part[p], second.part[p]);
+    } else {
+      result.part[p] = function(first.part[p]);
+    }
+  }
+  return result;
+}
+
 template <bool gated, typename F>
 void activate_rows(const ActivationJob& job, F function) {
-  constexpr long kStep = gated ? 2 * kBlock : kBlock;
+  constexpr long kStep = gated ? 2 : 1;
   const long bytes = element_bytes(job.out_format);
-  Cursor out({static_cast<char*>(job.out), job.group, job.group_stride}, job.first, bytes);
-  for (long i = 0; i < job.count; i += kBlock) {
-    const long at = i / kBlock * kStep;
-    Block first = load(job.c + at);
-    Block second = first;
-    if constexpr (gated) second = load(job.c + at + kBlock);
-    if (job.bias != nullptr) {
-      const Block bias = load(job.bias + at);
-      for (int p = 0; p < kParts; ++p) first.part[p] += bias.part[p];
-      if constexpr (gated) {
-        const Block up_bias = load(job.bias + at + kBlock);
-        for (int p = 0; p < kParts; ++p) second.part[p] += up_bias.part[p];
+  auto* to = static_cast<char*>(job.out);
+  if (job.tokens >= kTurned && job.group * bytes == 4) {
+    Stored rows[kMostTileTokens];
+    for (long i = 0; i < job.count; i += kBlock) {
+      for (long t = 0; t < job.tokens; ++t) {
+        const float* c = job.c + t * job.c_stride;
+        encode(activated<gated>(c, job.bias, i * kStep, function), job.out_format, rows[t]);
       }
+      const long count = job.count - i < kBlock ? job.count - i : kBlock;
+      interleave_words(rows[0].bytes, sizeof(Stored), (count + job.group - 1) / job.group,
+                       job.tokens, to + (job.first + i) / job.group * job.group_stride,
+                       job.group_stride);
     }
-    Block result;
-    for (int p = 0; p < kParts; ++p) {
-      if constexpr (gated) {
-        result.part[p] = function(first.part[p], second.part[p]);
-      } else {
-        result.part[p] = function(first.part[p]);
-      }
+    return;
+  }
+  for (long t = 0; t < job.tokens; ++t) {
+    const float* c = job.c + t * job.c_stride;
+    Cursor out({to + t * job.group * bytes, job.group, job.group_stride}, job.first, bytes);
+    for (long i = 0; i < job.count; i += kBlock) {
+      const long left = job.count - i;
+      Stored stored;
+      encode(activated<gated>(c, job.bias, i * kStep, function), job.out_format, stored);
+      put(stored, bytes, out, left < kBlock ? left : kBlock);
     }
-    const long left = job.count - i;
-    put(encode(result, job.out_format), bytes, out, left < kBlock ? left : kBlock);
   }
 }
 
@@ -319,7 +274,9 @@ SLUICE_INLINE void convert_part(const void* from, RowFormat from_format, const D
     const long now = count - i < kBlock ? count - i : kBlock;
     Block block = get(from, from_format, i, now);
     for (int p = 0; p < kParts; ++p) block.part[p] *= scale;
-    put(encode(block, to_format), bytes, at, now);
+    Stored stored;
+    encode(block, to_format, stored);
+    put(stored, bytes, at, now);
   }
 }
 
@@ -344,27 +301,39 @@ SLUICE_INLINE void copy_part(const char* from, long bytes, const Destination& to
   }
 }
 
+SLUICE_INLINE void pack_part(const PackJob& job, long token, long first, long count,
+                             const Destination& to) {
+  const long bytes = element_bytes(job.to_format);
+  const char* from =
+      static_cast<const char*>(job.rows[token]) + first * element_bytes(job.from_format);
+  if (job.from_format == job.to_format && job.scales == nullptr) {
+    copy_part(from, bytes, to, count);
+  } else {
+    convert_part(from, job.from_format, to, job.to_format,
+                 job.scales != nullptr ? job.scales[token] : 1.0f, count);
+  }
+}
+
 // Few columns of all tokens at a time: they fill the same cache lines.
 void pack(const PackJob& job) {
   constexpr long kColumns = 64;  // whole groups of every layout
-  const long bytes = element_bytes(job.to_format);
-  const long from_bytes = element_bytes(job.from_format);
-  const long group_bytes = job.group * bytes;
-  const long groups = kColumns / job.group;
-  Destination to{static_cast<char*>(job.to), job.group, job.tokens * group_bytes};
+  const long group_bytes = job.group * element_bytes(job.to_format);
+  const long stride = job.tokens * group_bytes;
+  const bool turns = job.tokens >= kTurned && group_bytes == 4;
+  alignas(64) char rows[kMostTileTokens][kColumns * 4];
+  if (turns && job.cols % job.group != 0) __builtin_memset(rows, 0, sizeof rows);  // the padding
+  auto* to = static_cast<char*>(job.to);
   for (long first = 0; first < job.cols; first += kColumns) {
     const long count = job.cols - first < kColumns ? job.cols - first : kColumns;
     for (long t = 0; t < job.tokens; ++t) {
-      const char* from = static_cast<const char*>(job.rows[t]) + first * from_bytes;
-      const Destination token{to.to + t * group_bytes, to.group, to.stride};
-      if (job.from_format == job.to_format && job.scales == nullptr) {
-        copy_part(from, bytes, token, count);
-      } else {
-        convert_part(from, job.from_format, token, job.to_format,
-                     job.scales != nullptr ? job.scales[t] : 1.0f, count);
-      }
+      const Destination in_tile{to + t * group_bytes, job.group, stride};
+      pack_part(job, t, first, count, turns ? Destination{rows[t], 0, 0} : in_tile);
     }
-    to.to += groups * to.stride;
+    if (turns) {
+      interleave_words(rows[0], sizeof rows[0], (count + job.group - 1) / job.group, job.tokens, to,
+                       stride);
+    }
+    to += kColumns / job.group * stride;
   }
 }
 
@@ -380,6 +349,10 @@ void accumulate(const AccumulateJob& job) {
         total.part[p] = multiply_add(weight, row.part[p], total.part[p]);
       }
     }
-    copy_elements<4>(job.sum + i, &total, count);
+    if (count == kBlock) {
+      store(job.sum + i, total);
+    } else {
+      __builtin_memcpy(job.sum + i, &total, static_cast<unsigned long>(count) * 4);
+    }
   }
 }
