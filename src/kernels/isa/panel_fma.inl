@@ -14,9 +14,9 @@
 #define SLUICE_UNROLL _Pragma("GCC unroll 32")
 #endif
 
-// Weights wanted soon when a single tile streams them: DRAM latency (about 100 ns) times a core's
-// share of bandwidth (10 to 20 GB/s) is 1 to 2 KiB in flight.
-constexpr long kPrefetchBytes = 2048;
+// Weights wanted soon when a single tile streams them: DRAM latency (100 ns, twice that under load)
+// times a core's share of bandwidth (10 to 20 GB/s) is 1 to 4 KiB in flight.
+constexpr long kPrefetchBytes = 4096;
 
 struct XFloat {
   static constexpr long kColumns = 1;
