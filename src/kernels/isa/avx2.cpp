@@ -46,8 +46,12 @@ struct Avx2 {
   }
   static Panel zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
   static Scalar broadcast(float x) { return _mm256_set1_ps(x); }
+  // Not the intrinsic: GCC then lets products overwrite x or weights, moves sums about, and with
+  // all 16 registers in use keeps some of them in memory.
   static Panel fma(Panel sum, Scalar x, Panel w) {
-    return {_mm256_fmadd_ps(x, w.low, sum.low), _mm256_fmadd_ps(x, w.high, sum.high)};
+    __asm__("vfmadd231ps %1, %2, %0" : "+x"(sum.low) : "x"(w.low), "x"(x));
+    __asm__("vfmadd231ps %1, %2, %0" : "+x"(sum.high) : "x"(w.high), "x"(x));
+    return sum;
   }
   static void store(float* to, Panel panel) {
     _mm256_storeu_ps(to, panel.low);

@@ -232,14 +232,15 @@ void fma_strip(const PanelJob& job, long panel) {
   for (long tile = 0; tile < tiles; ++tile) fma_block<V, X, W, P, T>(job, tile, panel);
 }
 
-// Weights widened to fp32 once for all tiles of tokens, in pieces that stay in the first cache.
-// Sums rest in c in between: the same chain of operations as without.
+// Weights widened to fp32 once for all tiles of tokens, in pieces that stay in the first cache (24
+// KiB, beside a tile's 9 of x). Sums rest in c in between: the same chain of operations as without.
 template <typename V, typename W>
 void fma_widened(const PanelJob& job) {
-  constexpr long kColumns = 128;
+  constexpr long kColumns = 384;
   alignas(64) float wide[kColumns * 16];
   const XLayout layout{V::kTokens, 1};
   const long tiles = tile_count(layout, job.tokens);
+  const long fetched = (W::kBytes / W::kColumns + tiles - 1) / tiles;  // by a tile, per column
   for (long panel = 0; panel < job.panels; ++panel) {
     const char* w = static_cast<const char*>(job.w) + panel * job.w_stride;
     for (long k = 0; k < job.cols; k += kColumns) {
@@ -251,6 +252,7 @@ void fma_widened(const PanelJob& job) {
       }
       // The next piece, while this one is multiplied.
       const char* next = w + (k + kColumns) / W::kColumns * W::kBytes;
+      if (k + kColumns >= job.cols && panel + 1 < job.panels) next = w + job.w_stride;
       if (k + kColumns >= job.cols && panel + 1 == job.panels) {
         next = job.next_w != nullptr ? static_cast<const char*>(job.next_w) : w;
       }
@@ -265,9 +267,9 @@ void fma_widened(const PanelJob& job) {
                           cols,
                           0,
                           0,
-                          tile == 0 ? next : reinterpret_cast<const char*>(wide),
+                          next + cols * fetched * tile,
                           0,
-                          WFloat::kBytes};
+                          fetched};
         if (k == 0) {
           fma_tokens<V, XFloat, WFloat, 1, V::kTokens, false>(one, tokens);
         } else {
