@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
+#include "backends/cuda/device.hpp"
 #include "backends/cuda/error.hpp"
 #include "base/fail.hpp"
 
@@ -59,14 +60,6 @@ class CudaMemory final : public DeviceMemory {
 };
 
 }  // namespace
-
-DeviceScope::DeviceScope(int device) {
-  check(cudaGetDevice(&before_), "cudaGetDevice");
-  if (before_ == device) return;
-  check(cudaSetDevice(device), fmt::format("cudaSetDevice({})", device));
-}
-
-DeviceScope::~DeviceScope() { cudaSetDevice(before_); }
 
 DeviceBuffer::DeviceBuffer(int device, std::size_t bytes)
     : device_(device),

@@ -9,18 +9,6 @@
 
 namespace sluice::cuda {
 
-// Makes `device` the calling thread's current one, and puts the former back.
-class DeviceScope {
- public:
-  explicit DeviceScope(int device);
-  ~DeviceScope();
-  DeviceScope(const DeviceScope&) = delete;
-  DeviceScope& operator=(const DeviceScope&) = delete;
-
- private:
-  int before_ = 0;
-};
-
 class DeviceBuffer {
  public:
   DeviceBuffer() = default;

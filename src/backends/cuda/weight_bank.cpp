@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "backends/cuda/device.hpp"
 #include "backends/cuda/error.hpp"
 #include "backends/cuda/params.hpp"
 #include "base/element.hpp"
