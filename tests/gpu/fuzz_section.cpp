@@ -34,7 +34,16 @@ Case draw_case(const Backend& subject, std::uint64_t seed, bool brief) {
     sizes.experts = std::max<std::int64_t>(sizes.top_k, 8);
   }
   const auditing::SpecSource source{subject, std::nullopt};
-  const MoeSpec spec = source.draw(auditing::neutral_spec(sizes), draw);
+  MoeSpec spec = source.draw(auditing::neutral_spec(sizes), draw);
+  // One token has kernels of its own where the activation is plain: most of its layers shall have.
+  if (tokens == 1 && draw.integer(0, 3) > 0) {
+    const ExpertSpec neutral;
+    spec.experts.activation = neutral.activation;
+    spec.experts.swiglu_alpha = neutral.swiglu_alpha;
+    spec.experts.swiglu_beta = neutral.swiglu_beta;
+    spec.experts.swiglu_limit = neutral.swiglu_limit;
+    spec.experts.gate_up_bias = neutral.gate_up_bias;
+  }
   return auditing::plain_case(spec, seed, tokens);
 }
 

@@ -1,6 +1,7 @@
 // Numbers of tokens at and beside every limit: none, groups, and the chunks of long calls.
 #include "audit/cases/regime.hpp"
 #include "audit/compare.hpp"
+#include "backends/cuda/one_token.hpp"
 #include "device_case.hpp"
 #include "loading.hpp"
 
@@ -14,6 +15,12 @@ Case make_case(std::int64_t tokens, std::uint64_t seed) {
   const auditing::SpecSource source{backend("cuda"), std::nullopt};
   const MoeSpec spec = source.draw(auditing::neutral_spec({16, 3, 72, 40}), draw);
   return auditing::plain_case(spec, seed, tokens);
+}
+
+// Two blocks of one of its kernels on a multiprocessor would leave another idle: right, and slow.
+void check_one_token_blocks(Findings& findings) {
+  const int blocks = cuda::one_token_blocks();
+  findings.expect(blocks == 1, "a multiprocessor takes {} blocks of a kernel of one token", blocks);
 }
 
 void check_none(const Settings& settings, Findings& findings) {
@@ -96,6 +103,7 @@ void check_many_groups(std::int64_t experts, std::int64_t groups, std::int64_t t
 
 void run_token_counts(const Settings& settings, Findings& findings) {
   check_none(settings, findings);
+  check_one_token_blocks(findings);
   for (const std::int64_t edge : {8, 32, 64, 128, 256, 1024}) {
     for (std::int64_t tokens = edge - 1; tokens <= edge + 1; ++tokens) {
       if (!settings.brief || edge <= 32)

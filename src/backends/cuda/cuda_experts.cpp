@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backends/cuda/device.hpp"
 #include "backends/cuda/error.hpp"
 #include "backends/cuda/route_choice.hpp"
 #include "base/fail.hpp"
@@ -42,6 +43,12 @@ bool CudaExperts::plain() const {
   const ExpertSpec& experts = spec_.experts;
   return experts.activation == Activation::swiglu && experts.swiglu_alpha == 1.0 &&
          experts.swiglu_beta == 0.0 && std::isinf(experts.swiglu_limit) && bank_.bias1 == nullptr;
+}
+
+OneTokenSizes CudaExperts::one_token_sizes() const {
+  return {multiprocessors(), spec_.router.top_k, spec_.experts.hidden_size,
+          bank_.routed.rows1() / kStripRows,
+          bank_.shared.width > 0 ? bank_.shared.rows1() / kStripRows : 0};
 }
 
 CudaExperts::Call CudaExperts::prepare(std::int64_t tokens, Workspace& workspace) const {
@@ -228,16 +235,6 @@ void CudaExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& 
   ahead.from = bank_.weights1;
   ahead.bytes = prefetch_bytes(tokens * spec_.router.top_k, spec_.experts.hidden_size,
                                bank_.routed.bytes1() * bank_.local_experts);
-  if (tokens <= kDenseTokens) {
-    prepare_dense(routing, call.plan, call.staging, stream);
-  } else if (routes_few(tokens, spec_.router.num_experts)) {
-    route_few(routing, call.plan, call.staging, ahead, stream);
-  } else {
-    route(routing, call.plan, ahead, stream);
-    place(call.plan, call.staging, stream);
-  }
-  run_ffn(call.ffn, stream);
-
   Combine last;
   last.hidden = call.ffn.hidden;
   last.y_rounded = round_slots_;
@@ -257,6 +254,24 @@ void CudaExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& 
   last.gate = call.staging.gate_out;
   last.output = output.output.data;
   last.dtype = output.output.dtype;
+  if (tokens == 1 && plain() && !spec_.router.apply_router_weight_on_input) {
+    const OneTokenSizes sizes = one_token_sizes();
+    if (up_stages(sizes) > 0) {
+      return run_one_token({routing, call.plan, call.staging, call.ffn.routed, call.ffn.shared,
+                            call.ffn.tiles2, last},
+                           sizes, stream);
+    }
+  }
+  if (tokens <= kDenseTokens) {
+    prepare_dense(routing, call.plan, call.staging, stream);
+  } else if (routes_few(tokens, spec_.router.num_experts)) {
+    route_few(routing, call.plan, call.staging, ahead, stream);
+  } else {
+    route(routing, call.plan, ahead, stream);
+    place(call.plan, call.staging, stream);
+  }
+  run_ffn(call.ffn, stream);
+
   combine(last, call.plan, stream);
 }
 

@@ -3,6 +3,7 @@
 
 #include <sluice/backend.hpp>
 
+#include "backends/cuda/one_token.hpp"
 #include "backends/cuda/params.hpp"
 #include "backends/cuda/tile_choice.hpp"
 #include "backends/cuda/weight_bank.hpp"
@@ -34,6 +35,7 @@ class CudaExperts final : public Experts {
                      std::byte* memory, cudaStream_t stream) const;
   // SwiGLU as most models have it: the kernel with wide tiles.
   bool plain() const;
+  OneTokenSizes one_token_sizes() const;
 
   MoeSpec spec_;
   int device_;

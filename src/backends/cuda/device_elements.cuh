@@ -69,4 +69,14 @@ __device__ inline void store_four(void* base, DType dtype, std::int64_t index, f
   }
 }
 
+__device__ inline void store_element(void* base, DType dtype, int index, float value) {
+  if (dtype == DType::f32) {
+    static_cast<float*>(base)[index] = value;
+  } else if (dtype == DType::bf16) {
+    static_cast<__nv_bfloat16*>(base)[index] = __float2bfloat16_rn(value);
+  } else {
+    static_cast<__half*>(base)[index] = __float2half_rn(value);
+  }
+}
+
 }  // namespace sluice::cuda

@@ -3,6 +3,7 @@
 // multiply.
 #pragma once
 
+#include "backends/cuda/device.hpp"
 #include "backends/cuda/ffn_epilogue.cuh"
 #include "backends/cuda/ffn_pipeline.cuh"
 #include "backends/cuda/launch.cuh"
@@ -141,15 +142,6 @@ __global__ void __launch_bounds__(Shape::kThreads, 1) ffn_kernel(const __grid_co
       barrier_arrive(stored);
     }
   }
-}
-
-inline int multiprocessors() {
-  int device = 0;
-  int count = 0;
-  check(cudaGetDevice(&device), "cudaGetDevice");
-  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device),
-        "cudaDeviceGetAttribute(MultiProcessorCount)");
-  return count;
 }
 
 template <typename Shape, typename Act, int... kTokens>

@@ -17,10 +17,10 @@ struct RoutedSlot {
 };
 
 // What the K best are chosen by. Without bias and groups that is the logit itself: every score
-// function increases with it.
+// function increases with it. `first`: the expert of this thread's first logit; 32 lie between two.
 template <int kPerLane>
 __device__ void choice_scores(const Routing& args, const float (&logit)[kPerLane],
-                              const Softmax& softmax, float (&score)[kPerLane]) {
+                              const Softmax& softmax, int first, float (&score)[kPerLane]) {
   const RouterSpec& router = args.router;
   const bool biased = args.correction_bias != nullptr;
   const bool raw =
@@ -48,7 +48,7 @@ __device__ void choice_scores(const Routing& args, const float (&logit)[kPerLane
   if (!biased) return;
 #pragma unroll
   for (int i = 0; i < kPerLane; ++i) {
-    const int expert = i * 32 + static_cast<int>(threadIdx.x % 32);
+    const int expert = i * 32 + first;
     if (expert < router.num_experts) score[i] += args.correction_bias[expert];
   }
 }
@@ -94,17 +94,18 @@ __device__ void mask_groups(const RouterSpec& router, float (&score)[kPerLane], 
   __syncwarp();
 }
 
-// All logits of a token, -inf beyond the last: loads first, so that they are under way together.
+// Logits of a token, every 32nd from expert `first` on, -inf beyond the last: loads first, so that
+// they are under way together.
 template <int kPerLane>
-__device__ void load_logits(const Routing& args, std::int64_t first, float (&logit)[kPerLane]) {
-  const int lane = threadIdx.x % 32;
+__device__ void load_logits(const Routing& args, std::int64_t token, int first,
+                            float (&logit)[kPerLane]) {
   const int experts = static_cast<int>(args.router.num_experts);
   const auto load = [&](DType dtype) {
 #pragma unroll
     for (int i = 0; i < kPerLane; ++i) {
-      const int expert = i * 32 + lane;
+      const int expert = i * 32 + first;
       logit[i] = minus_infinity();
-      if (expert < experts) logit[i] = load_element(args.logits, dtype, first + expert);
+      if (expert < experts) logit[i] = load_element(args.logits, dtype, token * experts + expert);
     }
   };
   if (args.logits_dtype == DType::f32) {
@@ -117,7 +118,7 @@ __device__ void load_logits(const Routing& args, std::int64_t first, float (&log
   if (args.router_bias != nullptr) {
 #pragma unroll
     for (int i = 0; i < kPerLane; ++i) {
-      if (i * 32 + lane < experts) logit[i] += args.router_bias[i * 32 + lane];
+      if (i * 32 + first < experts) logit[i] += args.router_bias[i * 32 + first];
     }
   }
   if (args.router.router_logits_dtype == LogitsDType::bf16) {
@@ -132,8 +133,8 @@ struct Chosen {
 };
 
 // The `top_k` experts of the largest keys, ties to the lower one: lane k gets the k-th. Keys are
-// used up. `chosen`: [kMaxTopK] of this warp. What leads from one round to the next is short: who
-// was chosen is left in shared memory, and read when all are.
+// used up. `chosen`: [kMaxTopK] of this warp. What leads from one round to the next is short and
+// has no branch: who was chosen is left in shared memory, and read when all are.
 template <int kPerLane>
 __device__ Chosen choose(int top_k, std::uint32_t (&key)[kPerLane], const float (&logit)[kPerLane],
                          Chosen* chosen) {
@@ -144,24 +145,20 @@ __device__ Chosen choose(int top_k, std::uint32_t (&key)[kPerLane], const float 
 #pragma unroll
     for (int i = 1; i < kPerLane; ++i) best = max(best, key[i]);
     const std::uint32_t winner = __reduce_max_sync(kAllLanes, best);
-    bool owns = best == winner;
-    const unsigned owners = __ballot_sync(kAllLanes, owns);
-    if ((owners & (owners - 1)) != 0) {
-      int place = kPerLane;
+    unsigned own = ~0u;  // this lane's lowest expert that has it
+    float value = 0.0f;
 #pragma unroll
-      for (int i = kPerLane - 1; i >= 0; --i) place = key[i] == winner ? i : place;
-      const unsigned own = place * 32u + lane;
-      const unsigned lowest = __reduce_min_sync(kAllLanes, owns ? own : 0xffffffffu);
-      owns = owns && own == lowest;
+    for (int i = kPerLane - 1; i >= 0; --i) {
+      const bool wins = key[i] == winner;
+      own = wins ? static_cast<unsigned>(i * 32 + lane) : own;
+      value = wins ? logit[i] : value;
     }
+    const unsigned expert = __reduce_min_sync(kAllLanes, own);
 #pragma unroll
     for (int i = 0; i < kPerLane; ++i) {
-      if (owns && key[i] == winner) {
-        key[i] = 0;
-        chosen[slot] = {i * 32 + lane, logit[i]};
-        owns = false;
-      }
+      key[i] = static_cast<unsigned>(i * 32 + lane) == expert ? 0 : key[i];
     }
+    if (own == expert) chosen[slot] = {static_cast<std::int32_t>(expert), value};
   }
   __syncwarp();
   return chosen[lane];
@@ -175,7 +172,7 @@ __device__ RoutedSlot route_logits(const Routing& args, int token, float* scratc
   const int experts = static_cast<int>(router.num_experts);
   const int top_k = static_cast<int>(router.top_k);
   float logit[kPerLane];
-  load_logits(args, static_cast<std::int64_t>(token) * experts, logit);
+  load_logits(args, token, lane, logit);
 
   Softmax softmax;
   if (router.score_func == ScoreFunc::softmax && router.score_order == ScoreOrder::before_topk) {
@@ -192,7 +189,7 @@ __device__ RoutedSlot route_logits(const Routing& args, int token, float* scratc
   }
 
   float score[kPerLane];
-  choice_scores(args, logit, softmax, score);
+  choice_scores(args, logit, softmax, lane, score);
   if (router.n_group > 1) mask_groups(router, score, scratch + 2 * kMaxTopK);
 
   std::uint32_t key[kPerLane];

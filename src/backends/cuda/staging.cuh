@@ -102,18 +102,21 @@ __device__ inline void stage_tokens(const Staging& staging, const TokenRows& of,
 }
 
 // sigmoid(shared_gate . x), by one warp; x as it came, not rounded.
-__device__ inline void gate_shared(const Staging& staging, int token) {
-  const int lane = threadIdx.x % 32;
+__device__ inline float gate_of(const Staging& staging, int token) {
   float sum = 0.0f;
-  for (int column = lane * 8; column < staging.hidden; column += 256) {
+  for (int column = threadIdx.x % 32 * 8; column < staging.hidden; column += 256) {
     float x[8];
     load_chunk(staging.hidden_states, staging.dtype,
                static_cast<std::int64_t>(token) * staging.hidden + column, x);
 #pragma unroll
     for (int i = 0; i < 8; ++i) sum = fmaf(x[i], staging.shared_gate[column + i], sum);
   }
-  sum = warp_sum(sum);
-  if (lane == 0) staging.gate_out[token] = sigmoid_of(sum);
+  return sigmoid_of(warp_sum(sum));
+}
+
+__device__ inline void gate_shared(const Staging& staging, int token) {
+  const float gate = gate_of(staging, token);
+  if (threadIdx.x % 32 == 0) staging.gate_out[token] = gate;
 }
 
 }  // namespace sluice::cuda
