@@ -2,7 +2,8 @@
 """Percent of the floor against T, one panel per shape, from the JSON of `sluice bench moe --json` and
 of peers/compare_gpu.py --json; files of one shape, routing and instruction set share a panel.
 
-    benchmarks/plot_floor.py benchmarks/results/h200/compare.*.json --out docs/percent-of-floor.svg
+    benchmarks/plot_floor.py benchmarks/results/h200/{compare.*,bench.*.uniform*}.json \\
+        --out docs/percent-of-floor.svg
     benchmarks/plot_floor.py benchmarks/results/cpu/*.json --out docs/percent-of-floor-cpu.svg
 
 Needs matplotlib.
@@ -19,9 +20,10 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
-STYLE = {"sluice": ("#c2410c", "o"), "triton": ("#1d4ed8", "s"), "torch": ("#64748b", "^"),
-         "onednn": ("#1d4ed8", "s")}
-LABEL = {"sluice": "Sluice, routing included", "triton": "Triton grouped GEMM, routing left out",
+STYLE = {"sluice": ("#c2410c", "o"), "rounded": ("#f59e0b", "."), "triton": ("#1d4ed8", "s"),
+         "torch": ("#64748b", "^"), "onednn": ("#1d4ed8", "s")}
+LABEL = {"sluice": "Sluice, routing included", "rounded": "the same, slot outputs rounded",
+         "triton": "Triton grouped GEMM, routing left out",
          "torch": "torch grouped_mm, sorting left out",
          "onednn": "oneDNN, a matmul per expert, routing left out"}
 
@@ -29,12 +31,13 @@ LABEL = {"sluice": "Sluice, routing included", "triton": "Triton grouped GEMM, r
 def curves(report: dict) -> dict[str, list[tuple[int, float]]]:
     """{engine: [(tokens, percent)]}"""
     found: dict[str, list[tuple[int, float]]] = {}
+    own = "rounded" if report.get("may_round_slot_outputs") else "sluice"
     for row in report["rows"]:
         if "engines" in row:
             for name, engine in row["engines"].items():
                 found.setdefault(name, []).append((row["tokens"], engine["percent_of_floor"]))
         else:
-            found.setdefault("sluice", []).append((row["tokens"], row["percent_of_floor"]["median"]))
+            found.setdefault(own, []).append((row["tokens"], row["percent_of_floor"]["median"]))
         if "peer_milliseconds" in row:  # of the CPU's bench: oneDNN
             percent = 100 * row["floor_milliseconds"]["median"] / row["peer_milliseconds"]["median"]
             found.setdefault("onednn", []).append((row["tokens"], percent))
