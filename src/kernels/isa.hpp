@@ -58,6 +58,8 @@ struct PanelJob {
   // c is more than caches hold, and read after all of it is written: a kernel may write it past
   // them.
   bool c_streams;
+  // w is in the second cache already: nothing is fetched.
+  bool w_near = false;
 };
 
 // Whether so many floats of results are for c_streams: more than a second cache or two.

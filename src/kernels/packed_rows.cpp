@@ -22,19 +22,37 @@ RowKernel row_kernel(const Isa& isa, PackedFormat weights, RowFormat x) {
   fail(ErrorKind::internal, "packed format {}", static_cast<int>(weights));
 }
 
-void pack_x(const Isa& isa, const RowKernel& kernel, const SourceRows& rows, std::int64_t cols,
-            std::byte* to) {
+namespace {
+
+// Tile by tile; source(row) says where a row lies.
+template <typename Source>
+void pack_tiles(const Isa& isa, const RowKernel& kernel, std::int64_t rows, RowFormat format,
+                std::int64_t cols, std::byte* to, const Source& source) {
   const XLayout& layout = kernel.kernel->layout;
-  const std::int64_t tiles = tile_count(layout, rows.count);
+  const std::int64_t tiles = tile_count(layout, rows);
   const std::int64_t token_bytes = kernel.token_bytes(cols);
   for (std::int64_t tile = 0; tile < tiles; ++tile) {
-    const std::int64_t first = tile_begin(rows.count, tiles, tile);
-    const std::int64_t count = tile_begin(rows.count, tiles, tile + 1) - first;
+    const std::int64_t first = tile_begin(rows, tiles, tile);
+    const std::int64_t count = tile_begin(rows, tiles, tile + 1) - first;
     const void* sources[kMostTileTokens];
-    for (std::int64_t t = 0; t < count; ++t) sources[t] = rows.data + (first + t) * rows.stride;
-    isa.pack({sources, nullptr, to + first * token_bytes, count, cols, layout.group, rows.format,
+    for (std::int64_t t = 0; t < count; ++t) sources[t] = source(first + t);
+    isa.pack({sources, nullptr, to + first * token_bytes, count, cols, layout.group, format,
               kernel.format});
   }
+}
+
+}  // namespace
+
+void pack_x(const Isa& isa, const RowKernel& kernel, const SourceRows& rows, std::int64_t cols,
+            std::byte* to) {
+  pack_tiles(isa, kernel, rows.count, rows.format, cols, to,
+             [&](std::int64_t row) { return rows.data + row * rows.stride; });
+}
+
+void pack_x(const Isa& isa, const RowKernel& kernel, std::span<const void* const> rows,
+            RowFormat format, std::int64_t cols, std::byte* to) {
+  pack_tiles(isa, kernel, std::ssize(rows), format, cols, to,
+             [&](std::int64_t row) { return rows[static_cast<std::size_t>(row)]; });
 }
 
 }  // namespace sluice

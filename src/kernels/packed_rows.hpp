@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "kernels/isa.hpp"
 #include "kernels/packed_matrix.hpp"
@@ -36,5 +37,8 @@ struct SourceRows {
 // All rows into the kernel's layout: count * token_bytes(cols) bytes at `to`.
 void pack_x(const Isa& isa, const RowKernel& kernel, const SourceRows& rows, std::int64_t cols,
             std::byte* to);
+// The same of rows that lie anywhere.
+void pack_x(const Isa& isa, const RowKernel& kernel, std::span<const void* const> rows,
+            RowFormat format, std::int64_t cols, std::byte* to);
 
 }  // namespace sluice

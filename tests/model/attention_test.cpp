@@ -114,8 +114,10 @@ TEST(Attention, GroupedHeadsWindowsAndOffsets) {
 
 // bf16 operands that are exact, so that only the rounding of the softmax weights shows.
 TEST(Attention, PackedCachesInBf16) {
-  const std::vector<Feed> feeds{{0, 1}, {0, 150}, {63, 2}, {64, 1}, {131, 70}};
-  for (const std::int64_t window : {0, 1, 40, 64, 200}) {
+  // The last three: several blocks of rows over several pages, and steps across the end of one.
+  const std::vector<Feed> feeds{{0, 1},    {0, 150},   {63, 2},  {64, 1},
+                                {131, 70}, {250, 290}, {511, 1}, {512, 1}};
+  for (const std::int64_t window : {0, 1, 40, 64, 200, 300}) {
     for (const std::int64_t dim : {10, 19}) {
       const AttentionShape shape{
           .heads = 6, .kv_heads = 2, .head_dim = dim, .window = window, .scale = 0.4};

@@ -33,6 +33,33 @@ std::vector<Table> tables() {
 class PrimitivesTest : public ::testing::TestWithParam<Table> {
  protected:
   const Primitives& simd() const { return *GetParam().primitives; }
+
+  struct Weights {
+    float factor;
+    std::vector<float> weights;
+  };
+  Weights page_of(const float* scores, std::int64_t first, std::int64_t last,
+                  RunningSoftmax& row) const {
+    Weights got{1.0f, std::vector<float>(kSoftmaxPage)};
+    got.factor = simd().softmax_page(scores, first, last, 0.7f, &row, got.weights.data());
+    return got;
+  }
+  // Groups an odd distance apart, as nobody packs them.
+  Weights span_of(const float* scores, std::int64_t first, std::int64_t last, std::int64_t count,
+                  RunningSoftmax& row) const {
+    constexpr std::int64_t kStride = 3 * kSoftmaxGroup + 5;
+    std::vector<float> copy(scores, scores + count);
+    std::vector<std::uint16_t> bits(static_cast<std::size_t>(count / kSoftmaxGroup * kStride),
+                                    0x7fc0);
+    Weights got{-1.0f, {}};
+    const SoftmaxSpan span{copy.data(), first, last, count, 0.7f, bits.data(), kStride};
+    simd().softmax_spans(&span, 1, &row, &got.factor);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t at = i / kSoftmaxGroup * kStride + i % kSoftmaxGroup;
+      got.weights.push_back(bf16_to_float(bits[static_cast<std::size_t>(at)]));
+    }
+    return got;
+  }
   std::mt19937 random_{7};
 };
 
@@ -194,23 +221,19 @@ TEST_P(PrimitivesTest, SoftmaxPageByPage) {
        {std::pair<std::int64_t, std::int64_t>{5, 64}, {63, 64}, {0, 1}, {17, 40}, {9, 9}}) {
     for (const bool in_bf16 : {false, true}) {
       RunningSoftmax row{-std::numeric_limits<float>::infinity(), 0.0f};
-      std::vector<float> weights(kSoftmaxPage), exponents;
-      std::vector<std::uint16_t> rounded(kSoftmaxPage);
       double most = -1e300;
       for (std::int64_t page = 0; page < 2; ++page) {
         const std::int64_t from = page == 0 ? first : 0, to = page == 0 ? last : 30;
         const double before = most, sum = row.sum;
         const float* at = scores.data() + page * kSoftmaxPage;
         for (std::int64_t i = from; i < to; ++i) most = std::max(most, 0.7 * at[i]);
-        const float factor =
-            in_bf16 ? simd().softmax_page_bf16(at, from, to, 0.7f, &row, rounded.data())
-                    : simd().softmax_page(at, from, to, 0.7f, &row, weights.data());
+        const auto [factor, weights] =
+            in_bf16 ? span_of(at, from, to, kSoftmaxPage, row) : page_of(at, from, to, row);
         double added = 0.0;
         for (std::int64_t i = 0; i < kSoftmaxPage; ++i) {
           const double exact = i >= from && i < to ? std::exp(0.7 * at[i] - most) : 0.0;
-          const auto slot = static_cast<std::size_t>(i);
-          const float got = in_bf16 ? bf16_to_float(rounded[slot]) : weights[slot];
-          EXPECT_NEAR(got, exact, (in_bf16 ? 0x1p-8 + 2e-5 : 5e-6) * exact);
+          EXPECT_NEAR(weights[static_cast<std::size_t>(i)], exact,
+                      (in_bf16 ? 0x1p-8 + 2e-5 : 5e-6) * exact);
           added += exact;
         }
         if (from == to) {
@@ -226,23 +249,47 @@ TEST_P(PrimitivesTest, SoftmaxPageByPage) {
       }
     }
   }
-  float nan = std::numeric_limits<float>::quiet_NaN();
-  std::vector<float> page(kSoftmaxPage, nan), weights(kSoftmaxPage);
-  page[3] = 1.0f;
-  RunningSoftmax row{-std::numeric_limits<float>::infinity(), 0.0f};
-  simd().softmax_page(page.data(), 3, 4, 1.0f, &row, weights.data());
-  EXPECT_EQ(weights[3], 1.0f);  // what the row does not see may be anything
-  EXPECT_EQ(weights[4], 0.0f);
-  simd().softmax_page(page.data(), 3, 5, 1.0f, &row, weights.data());
-  EXPECT_TRUE(std::isnan(row.sum));
-  std::vector<std::uint16_t> rounded(kSoftmaxPage);
-  page[5] = std::bit_cast<float>(0x7f800001u);
-  row = {-std::numeric_limits<float>::infinity(), 0.0f};
-  simd().softmax_page_bf16(page.data(), 3, 4, 1.0f, &row, rounded.data());
-  EXPECT_EQ(bf16_to_float(rounded[3]), 1.0f);
-  EXPECT_EQ(rounded[5], 0);
-  simd().softmax_page_bf16(page.data(), 3, 6, 1.0f, &row, rounded.data());
-  EXPECT_TRUE(std::isnan(row.sum));
+}
+
+// What a row does not see may be anything; what it sees and is NaN shows in the sum.
+TEST_P(PrimitivesTest, SoftmaxOfNaN) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const bool in_bf16 : {false, true}) {
+    std::vector<float> scores(kSoftmaxPage, nan);
+    scores[3] = 1.0f;
+    scores[5] = std::bit_cast<float>(0x7f800001u);
+    RunningSoftmax row{-std::numeric_limits<float>::infinity(), 0.0f};
+    const auto weights = [&](std::int64_t last) {
+      return (in_bf16 ? span_of(scores.data(), 3, last, kSoftmaxPage, row)
+                      : page_of(scores.data(), 3, last, row))
+          .weights;
+    };
+    EXPECT_EQ(weights(4)[3], 1.0f);
+    EXPECT_EQ(weights(4)[4], 0.0f);
+    EXPECT_EQ(weights(4)[5], 0.0f);
+    weights(6);
+    EXPECT_TRUE(std::isnan(row.sum));
+  }
+}
+
+// Not where the span begins or ends, not how its groups lie: only what the row sees.
+TEST_P(PrimitivesTest, SoftmaxBitsDoNotDependOnTheSpan) {
+  const auto scores = random_floats(8 * kSoftmaxGroup, random_, -20.0f, 20.0f);
+  const float* at = scores.data() + 2 * kSoftmaxGroup;
+  RunningSoftmax row{-1.0f, 0.5f};
+  const auto [factor, weights] = span_of(at, 7, 83, 3 * kSoftmaxGroup, row);
+  RunningSoftmax wide{-1.0f, 0.5f};
+  const auto [wide_factor, wide_weights] = span_of(scores.data(), 2 * kSoftmaxGroup + 7,
+                                                   2 * kSoftmaxGroup + 83, 8 * kSoftmaxGroup, wide);
+  EXPECT_EQ(factor, wide_factor);
+  EXPECT_EQ(row.maximum, wide.maximum);
+  EXPECT_EQ(row.sum, wide.sum);
+  for (std::int64_t i = 0; i < 8 * kSoftmaxGroup; ++i) {
+    const std::int64_t narrow = i - 2 * kSoftmaxGroup;
+    const bool inside = narrow >= 0 && narrow < 3 * kSoftmaxGroup;
+    EXPECT_EQ(wide_weights[static_cast<std::size_t>(i)],
+              inside ? weights[static_cast<std::size_t>(narrow)] : 0.0f);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Isas, PrimitivesTest, ::testing::ValuesIn(tables()),

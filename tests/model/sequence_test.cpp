@@ -55,13 +55,13 @@ TEST_P(SlidingMemory, SlidingLayersStopGrowingAtTheWindow) {
   EXPECT_EQ(figures.sequence_bytes_per_token, 2u * 2 * each);
   const auto sequence = model->new_sequence();
   EXPECT_EQ(sequence->bytes(), 0u);
-  feed(*model, *sequence, 640);
-  const std::size_t at_640 = sequence->bytes();
-  feed(*model, *sequence, 640);
-  EXPECT_EQ(sequence->length(), 1280);
-  EXPECT_EQ(sequence->bytes() - at_640, 640 * figures.sequence_bytes_per_token);
+  feed(*model, *sequence, 768);  // whole pages in either precision
+  const std::size_t at_768 = sequence->bytes();
+  feed(*model, *sequence, 768);
+  EXPECT_EQ(sequence->length(), 1536);
+  EXPECT_EQ(sequence->bytes() - at_768, 768 * figures.sequence_bytes_per_token);
   EXPECT_LE(sequence->bytes(),
-            1280 * figures.sequence_bytes_per_token + figures.sequence_fixed_bytes);
+            1536 * figures.sequence_bytes_per_token + figures.sequence_fixed_bytes);
 }
 
 INSTANTIATE_TEST_SUITE_P(Precisions, SlidingMemory,
@@ -143,18 +143,20 @@ TEST_P(Determinism, CompanyDoesNotChangeABit) {
 // Softmax attention goes through pages at fixed positions, however a prompt is cut into calls.
 TEST(AfmoeDeterminism, PiecesDoNotChangeABit) {
   for (const auto precision : {ActivationPrecision::f32, ActivationPrecision::bf16}) {
-    const auto model = load("afmoe", "bf16_weights", 2, precision);
-    const auto ids = some_ids(*model, 190);
-    const auto whole = model->new_sequence(), pieces = model->new_sequence();
-    const auto expected = last_logits(*model, *whole, ids);
-    std::vector<float> got;
-    for (std::span<const std::int32_t> rest = ids; !rest.empty();) {
-      const auto piece =
-          rest.first(std::min<std::size_t>(rest.size(), rest.size() % 3 == 0 ? 1 : 41));
-      got = last_logits(*model, *pieces, piece);
-      rest = rest.subspan(piece.size());
+    for (const char* name : {"bf16_weights", "gqa_window"}) {
+      const auto model = load("afmoe", name, 2, precision);
+      const auto ids = some_ids(*model, 650);  // more than two of the longest pages
+      const auto whole = model->new_sequence(), pieces = model->new_sequence();
+      const auto expected = last_logits(*model, *whole, ids);
+      std::vector<float> got;
+      for (std::span<const std::int32_t> rest = ids; !rest.empty();) {
+        const auto piece =
+            rest.first(std::min<std::size_t>(rest.size(), rest.size() % 3 == 0 ? 1 : 41));
+        got = last_logits(*model, *pieces, piece);
+        rest = rest.subspan(piece.size());
+      }
+      EXPECT_EQ(got, expected) << name;
     }
-    EXPECT_EQ(got, expected);
   }
 }
 

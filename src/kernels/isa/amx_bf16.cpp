@@ -116,9 +116,11 @@ struct Fetch {
   long half;          // bytes between the streams of a panel
   long lines, steps;  // of a stream; of all blocks
   long credit;        // less than a line's worth of steps
+  bool nothing;
 
   template <int panels>
   SLUICE_INLINE void step(const char* w, long w_stride) {
+    if (nothing) return;
     if (own < 0) return spread<panels>();
     if (own > 0) {
       --own;
@@ -329,6 +331,7 @@ void sweep(const PanelJob& job, const Columns& columns, long panel, Leaving& lea
   fetch.own = -1;
   fetch.steps = (tiles + kMostTiles - 1) / kMostTiles * steps;
   fetch.credit = 0;
+  fetch.nothing = job.w_near;
   if (tiles <= kMostTiles) fetch.own = steps > Fetch::kSteps ? steps - Fetch::kSteps : 0;
   for (long tile = 0; tile < tiles; tile += kMostTiles) {
     const bool two = tile + 1 < tiles;

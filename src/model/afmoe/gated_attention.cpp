@@ -121,17 +121,17 @@ std::size_t GatedAttention::page_bytes() const {
   if (packed_) {
     return static_cast<std::size_t>(PackedKvCache::page_bytes(kv_heads_, head_dim_, head_dim_));
   }
-  return static_cast<std::size_t>(kPageTokens * 2 * kv_heads_ * head_dim_) * sizeof(float);
+  return static_cast<std::size_t>(page_tokens() * 2 * kv_heads_ * head_dim_) * sizeof(float);
 }
 
 std::size_t GatedAttention::state_bytes_per_token() const {
-  return window_ != 0 ? 0 : page_bytes() / kPageTokens;
+  return window_ != 0 ? 0 : page_bytes() / static_cast<std::size_t>(page_tokens());
 }
 
 std::size_t GatedAttention::state_fixed_bytes() const {
   if (window_ == 0) return 0;
   // A window that begins anywhere in a page, and the page being filled.
-  const std::int64_t pages = (window_ + kPageTokens - 2) / kPageTokens + 1;
+  const std::int64_t pages = (window_ + page_tokens() - 2) / page_tokens() + 1;
   return static_cast<std::size_t>(pages) * page_bytes();
 }
 

@@ -31,6 +31,7 @@ class GatedAttention final : public Mixer {
   void update_cache(Compute& compute, const BatchEntry& entry, Cache& cache);
   template <typename Change>
   void change_cache(LayerState& state, const Change& change);
+  std::int64_t page_tokens() const { return packed_ ? PackedKvCache::kTokens : kPageTokens; }
   std::size_t page_bytes() const;
 
   std::int64_t heads_;

@@ -11,8 +11,9 @@ namespace {
 // Rows of a tile: enough that a page of keys and values (64 KiB at head_dim 128) is reused from
 // cache, few enough that queries, scores and outputs stay there too.
 constexpr std::int64_t kTileRows = 32;
-// bf16 pages and queries take half the room, and AMX takes 32 rows at a time.
-constexpr std::int64_t kPackedTileRows = 64;
+// A page in bf16 is read from the second cache for 32 rows at a time, and from beyond it for all of
+// a tile.
+constexpr std::int64_t kPackedTileRows = 128;
 
 }  // namespace
 

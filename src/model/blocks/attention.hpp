@@ -58,10 +58,16 @@ class Attention {
     AlignedBuffer packed;        // PackedTile
   };
   struct PackedTile;
-  static PackedTile take_tile(std::int64_t rows, std::int64_t head_dim, Workspace& workspace);
+  struct PackedBlock;
+  PackedTile take_tile(std::int64_t rows, Workspace& workspace) const;
   void attend(const Task& task, std::int64_t layer, const Rows& rows, Scratch& scratch) const;
   void attend_packed(const Task& task, std::int64_t layer, const Rows& rows,
                      Scratch& scratch) const;
+  void pack_queries(const Task& task, const Rows& rows, std::int64_t first, std::int64_t count,
+                    const PackedTile& tile) const;
+  void weigh(const Task& task, const PackedBlock& block, PackedTile& tile) const;
+  void attend_block(const Task& task, const PackedKvCache& cache, const PackedBlock& block,
+                    PackedTile& tile) const;
 
   std::int64_t first_seen(std::int64_t query) const {
     return shape_.window == 0 ? 0 : std::max<std::int64_t>(0, query - shape_.window + 1);

@@ -1,8 +1,8 @@
 // Keys and values of one attention layer of one sequence, rounded to bf16 and packed like weights
 // (kernels/packed_matrix.hpp), so that attention's products are those of the linear layers.
 //
-//   page: keys   kv_heads matrices [kPageTokens, key_dim]     a panel holds 16 positions
-//         values kv_heads matrices [value_dim, kPageTokens]   a panel holds 16 channels
+//   page: keys   kv_heads matrices [kTokens, key_dim]         a panel holds 16 positions
+//         values kv_heads matrices [value_dim, kTokens]       a panel holds 16 channels
 #pragma once
 
 #include "kernels/packed_matrix.hpp"
@@ -13,6 +13,10 @@ namespace sluice {
 
 class PackedKvCache final : public LayerState {
  public:
+  // Positions of a page: softmax weights times values are summed over a page before the sums leave
+  // the registers.
+  static constexpr std::int64_t kTokens = 256;
+
   PackedKvCache(std::int64_t kv_heads, std::int64_t key_dim, std::int64_t value_dim);
   static std::int64_t page_bytes(std::int64_t kv_heads, std::int64_t key_dim,
                                  std::int64_t value_dim);
@@ -30,11 +34,11 @@ class PackedKvCache final : public LayerState {
 
   // Of the page that holds `position`.
   PackedView keys(std::int64_t position, std::int64_t head) const {
-    return {data(position) + head * key_bytes_, PackedFormat::bf16, kPageTokens, key_dim_};
+    return {data(position) + head * key_bytes_, PackedFormat::bf16, kTokens, key_dim_};
   }
   PackedView values(std::int64_t position, std::int64_t head) const {
     return {data(position) + kv_heads_ * key_bytes_ + head * value_bytes_, PackedFormat::bf16,
-            value_dim_, kPageTokens};
+            value_dim_, kTokens};
   }
 
  private:

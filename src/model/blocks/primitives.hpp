@@ -18,6 +18,19 @@ struct RunningSoftmax {
   float sum;      // of exp(score - maximum)
 };
 
+// Neighbouring columns of a row of weights in what multiplies them.
+inline constexpr std::int64_t kSoftmaxGroup = 32;
+
+// A row's scores against `count` positions, whole groups, of which it sees those in [first, last),
+// and where their weights go. Scores that it does not see may be overwritten.
+struct SoftmaxSpan {
+  float* scores;
+  std::int64_t first, last, count;
+  float scale;  // multiplies scores, > 0
+  std::uint16_t* weights;
+  std::int64_t group_stride;  // elements from one group's weights to the next one's
+};
+
 struct Primitives {
   // c[m, n] = a[m, k] · b[k, n], or += with accumulate.
   void (*matmul)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t lda,
@@ -44,10 +57,13 @@ struct Primitives {
   // must be multiplied by. `weights` may be `scores`.
   float (*softmax_page)(const float* scores, std::int64_t first, std::int64_t last, float scale,
                         RunningSoftmax* row, float* weights);
-  // The same with weights in bf16, to 3e-6 before they are rounded; the sum takes them unrounded,
-  // and the maximum is in units of ln 2.
-  float (*softmax_page_bf16)(const float* scores, std::int64_t first, std::int64_t last,
-                             float scale, RunningSoftmax* row, std::uint16_t* weights);
+  // The same for one span of each of `count` rows, with weights in bf16, to 3e-6 before they are
+  // rounded; sums take them unrounded, and maxima are in units of ln 2. A row's bits depend on what
+  // it sees, not on where its span ends. Factors are stored, not returned: GCC 12 keeps a float to
+  // be returned in a register that vzeroupper spares and moves it after that as 512 bits, and the
+  // caller's next SSE instruction then waits 300 cycles.
+  void (*softmax_spans)(const SoftmaxSpan* spans, std::int64_t count, RunningSoftmax* rows,
+                        float* factors);
   // x = exp(x - shift) for x <= shift; returns the sum. -inf gives 0.
   float (*exp_shifted)(float* x, std::int64_t n, float shift);
   // x_out = exp(min(a - b, 0)) · x, and y_out likewise of y unless it is null. a and b are sums of
