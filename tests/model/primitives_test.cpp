@@ -40,8 +40,8 @@ class PrimitivesTest : public ::testing::TestWithParam<Table> {
   };
   Weights page_of(const float* scores, std::int64_t first, std::int64_t last,
                   RunningSoftmax& row) const {
-    Weights got{1.0f, std::vector<float>(kSoftmaxPage)};
-    got.factor = simd().softmax_page(scores, first, last, 0.7f, &row, got.weights.data());
+    Weights got{-1.0f, std::vector<float>(kSoftmaxPage)};
+    simd().softmax_page(scores, first, last, 0.7f, &row, got.weights.data(), &got.factor);
     return got;
   }
   // Groups an odd distance apart, as nobody packs them.

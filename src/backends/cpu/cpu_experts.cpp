@@ -19,6 +19,12 @@ constexpr std::int64_t kChunkRows = 32768;
 constexpr std::int64_t kSerialProducts = 1 << 17;
 constexpr std::int64_t kSerialLogits = 1 << 12;
 constexpr std::int64_t kRouteTokens = 16;
+// From so many on, rounding hidden states before they are gathered is worth a stage of its own.
+constexpr std::int64_t kRoundedTokens = 64;
+// From so many rows per expert, and items per worker, on, workers take row tiles through all
+// stages.
+constexpr std::int64_t kWholeRows = 32;
+constexpr std::int64_t kWholeItems = 4;
 // x of all blocks together that second caches hold until it is read.
 constexpr std::int64_t kKeptBytes = std::int64_t{2} << 20;
 
@@ -101,12 +107,26 @@ PassBuffers CpuExperts::take_buffers(std::int64_t tokens, Workspace& workspace) 
   const std::int64_t hidden = spec_.experts.hidden_size;
   constexpr std::int64_t kFloat = sizeof(float);
   PassBuffers buffers;
-  const std::int64_t places = kPlaces * tokens;
-  buffers.in_turn = slots > places && slots * hidden * kernel_.stage_bytes > kKeptBytes;
-  buffers.x = take_packed(workspace, buffers.in_turn ? places : rows, hidden, kernel_);
-  buffers.act =
-      take_packed(workspace, buffers.in_turn ? places : slots, local_width(spec_), kernel_);
-  buffers.shared_act = take_packed(workspace, rows - slots, local_shared_width(spec_), kernel_);
+  // Whatever the dtype of the hidden states turns out to be: a workspace is for all of them.
+  if (tokens >= kRoundedTokens && kernel_.stage == RowFormat::bf16 &&
+      !spec_.router.apply_router_weight_on_input) {
+    buffers.rounded = take_rows(workspace, tokens, hidden * kernel_.stage_bytes);
+  }
+  const std::int64_t workers = executor_->workers();
+  buffers.whole = slots >= kWholeRows * (blocks - bank_.has_shared()) &&
+                  slots >= kWholeItems * kMostTileRows * workers;
+  if (buffers.whole) {
+    const std::int64_t width = std::max(local_width(spec_), local_shared_width(spec_));
+    buffers.x = take_packed(workspace, workers * kMostTileRows, hidden, kernel_);
+    buffers.act = take_packed(workspace, workers * kMostTileRows, width, kernel_);
+  } else {
+    const std::int64_t places = kPlaces * tokens;
+    buffers.in_turn = slots > places && slots * hidden * kernel_.stage_bytes > kKeptBytes;
+    buffers.x = take_packed(workspace, buffers.in_turn ? places : rows, hidden, kernel_);
+    buffers.act =
+        take_packed(workspace, buffers.in_turn ? places : slots, local_width(spec_), kernel_);
+    buffers.shared_act = take_packed(workspace, rows - slots, local_shared_width(spec_), kernel_);
+  }
   buffers.y = take_rows(workspace, rows, panel_count(hidden) * kPanelRows * kFloat);
   buffers.work = workspace.take<BlockWork>(blocks);
   buffers.progress = workspace.take<BlockProgress>(blocks);
@@ -169,6 +189,7 @@ void CpuExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& o
             plan(routing, tokens, workspace),
             take_buffers(tokens, workspace),
             is_gated(spec_.experts.activation) ? 2 : 1};
+  pass.rounds = !pass.buffers.rounded.memory.empty() && input.hidden_states.dtype != DType::bf16;
   pass.prepare();
   auto work = [&](int worker) { pass.work(worker); };
   if (pass.products() <= kSerialProducts) {

@@ -26,32 +26,10 @@ void wait_for(const std::atomic<std::int64_t>& counter, std::int64_t target) {
   }
 }
 
-// swiglu's constants belong to routed experts; shared ones have them neutral.
-ActivationJob activation_job(const ExpertSpec& experts, bool shared) {
-  ActivationJob job{};
-  job.activation = static_cast<ActivationCode>(experts.activation);
-  job.alpha = shared ? 1.0f : static_cast<float>(experts.swiglu_alpha);
-  job.beta = shared ? 0.0f : static_cast<float>(experts.swiglu_beta);
-  job.limit = shared ? __builtin_inff() : static_cast<float>(experts.swiglu_limit);
-  return job;
-}
-
-static_assert(static_cast<int>(ActivationCode::identity) ==
-                      static_cast<int>(Activation::identity) &&
-                  static_cast<int>(ActivationCode::relu2) == static_cast<int>(Activation::relu2),
-              "ActivationCode mirrors Activation");
-
 }  // namespace
 
 bool Pass::is_shared(const BlockWork& work) const {
   return bank.has_shared() && work.block + 1 == static_cast<std::int64_t>(bank.blocks().size());
-}
-
-RowBuffer Pass::activations(const BlockWork& work) const {
-  if (is_shared(work)) return buffers.shared_act;
-  RowBuffer rows = buffers.act;
-  rows.memory = rows.memory.subspan(static_cast<std::size_t>(work.first_act * rows.stride));
-  return rows;
 }
 
 const std::byte* Pass::hidden_row(std::int64_t token) const {
@@ -89,7 +67,8 @@ void Pass::prepare() {
     add_work(static_cast<std::int64_t>(bank.blocks().size()) - 1, plan.rows(), plan.tokens);
   }
   new (buffers.pass.data()) PassProgress;
-  schedule = build_schedule(buffers.work.first(works), plan.tokens, buffers.segments);
+  schedule = build_schedule(buffers.work.first(works), plan.tokens, {rounds, buffers.whole},
+                            buffers.segments);
 }
 
 std::int64_t Pass::products() const {
@@ -128,28 +107,46 @@ Pass::Item Pass::item_at(std::int64_t index, std::size_t& segment) const {
   return {&found, within % found.row_tiles, within / found.row_tiles};
 }
 
-const ExpertBlock& Pass::block_of(const Item& item) const {
-  const BlockWork& work = buffers.work[static_cast<std::size_t>(item.segment->work)];
+const ExpertBlock& Pass::block_of(const BlockWork& work) const {
   return bank.blocks()[static_cast<std::size_t>(work.block)];
 }
 
+Pass::Weights Pass::gate_up_weights(const BlockWork& work, std::int64_t panel_tile) const {
+  const PackedView& w = block_of(work).gate_up;
+  return {w.data + panel_tile * work.gate_up.tile_panels * w.panel_stride(), w.panel_stride()};
+}
+
+Pass::Weights Pass::down_weights(const BlockWork& work, std::int64_t panel_tile) const {
+  const PackedView& w = block_of(work).down;
+  return {w.data + panel_tile * work.down.tile_panels * w.panel_stride(), w.panel_stride()};
+}
+
 Pass::Weights Pass::weights_of(const Item& item) const {
-  const Stage stage = item.segment->stage;
-  if (stage != Stage::gate_up && stage != Stage::down) return {};
   const BlockWork& work = buffers.work[static_cast<std::size_t>(item.segment->work)];
-  const PackedView& w = stage == Stage::gate_up ? block_of(item).gate_up : block_of(item).down;
-  const Tiling& tiling = stage == Stage::gate_up ? work.gate_up : work.down;
-  return {w.data + item.panel_tile * tiling.tile_panels * w.panel_stride(), w.panel_stride()};
+  switch (item.segment->stage) {
+    case Stage::gate_up:
+      return gate_up_weights(work, item.panel_tile);
+    case Stage::whole:
+      return gate_up_weights(work, 0);
+    case Stage::down:
+      return down_weights(work, item.panel_tile);
+    default:
+      return {};
+  }
 }
 
 void Pass::run(const Item& item, const Weights& next, int worker) const {
   switch (item.segment->stage) {
+    case Stage::round:
+      return round(item.row_tile);
     case Stage::gather:
       return gather(item);
     case Stage::gate_up:
       return gate_up(item, next, worker);
     case Stage::down:
       return down(item, next);
+    case Stage::whole:
+      return whole(item, next, worker);
     case Stage::combine:
       return combine(item.row_tile);
   }
@@ -172,105 +169,54 @@ void Pass::wait_for_place(const BlockWork& work, bool activations) const {
   }
 }
 
+// Gathered as they come, rows would be read in fp32 and rounded once for each of their experts.
+void Pass::round(std::int64_t tile) const {
+  const std::int64_t tiles = ceil_div(plan.tokens, kRoundTokens);
+  for (std::int64_t token = part_begin(plan.tokens, tiles, tile);
+       token < part_begin(plan.tokens, tiles, tile + 1); ++token) {
+    kernel.isa->convert({hidden_row(token), buffers.rounded.row(token), spec.experts.hidden_size,
+                         row_format(hidden.dtype), kernel.stage, 1.0f});
+  }
+  buffers.pass[0].rounded.fetch_add(1, std::memory_order_release);
+}
+
+void Pass::wait_for_rounded() const { wait_for(buffers.pass[0].rounded, schedule.round_items); }
+
+Pass::Place Pass::place_of(const BlockWork& work, const Rows& rows) const {
+  const RowBuffer& act = is_shared(work) ? buffers.shared_act : buffers.act;
+  return {buffers.x.row(work.first_x + rows.first),
+          act.row((is_shared(work) ? 0 : work.first_act) + rows.first)};
+}
+
 // Its part of the tiles that the kernel cuts the row tile into.
 void Pass::gather(const Item& item) const {
   const auto index = static_cast<std::size_t>(item.segment->work);
   const BlockWork& work = buffers.work[index];
+  wait_for_rounded();
   wait_for_place(work, false);
-  const bool shared = is_shared(work);
-  const bool weighted = spec.router.apply_router_weight_on_input && !shared;
   const Rows rows = rows_of_tile(*item.segment, item.row_tile);
   const std::int64_t tiles = tile_count(kernel.panels.layout, rows.count);
-  const std::int64_t last = part_begin(tiles, work.gather_parts, item.panel_tile + 1);
-  PackJob job{};
-  job.cols = spec.experts.hidden_size;
-  job.group = kernel.panels.layout.group;
-  job.from_format = row_format(hidden.dtype);
-  job.to_format = kernel.stage;
-  // Values that are bf16 already need no rounding.
-  if (job.from_format == RowFormat::bf16 && job.to_format == RowFormat::f32_bf16 && !weighted) {
-    job.to_format = RowFormat::f32;
-  }
-  for (std::int64_t tile = part_begin(tiles, work.gather_parts, item.panel_tile); tile < last;
-       ++tile) {
-    const void* sources[kMostTileTokens];
-    const std::int64_t first = rows.first + tile_begin(rows.count, tiles, tile);
-    job.tokens = rows.first + tile_begin(rows.count, tiles, tile + 1) - first;
-    for (std::int64_t r = 0; r < job.tokens; ++r) {
-      sources[r] =
-          hidden_row(shared ? first + r
-                            : plan.row_token[static_cast<std::size_t>(work.first_row + first + r)]);
-    }
-    job.rows = sources;
-    job.scales =
-        weighted ? &plan.row_weight[static_cast<std::size_t>(work.first_row + first)] : nullptr;
-    job.to = buffers.x.row(work.first_x + first);
-    kernel.isa->pack(job);
-  }
+  gather_tiles(work, rows, part_begin(tiles, work.gather_parts, item.panel_tile),
+               part_begin(tiles, work.gather_parts, item.panel_tile + 1), place_of(work, rows).x);
   buffers.progress[index].gathered.fetch_add(1, std::memory_order_release);
 }
 
 void Pass::gate_up(const Item& item, const Weights& next, int worker) const {
   const auto index = static_cast<std::size_t>(item.segment->work);
   const BlockWork& work = buffers.work[index];
-  BlockProgress& progress = buffers.progress[index];
-  wait_for(progress.gathered, work.gather_items);
+  wait_for(buffers.progress[index].gathered, work.gather_items);
   wait_for_place(work, true);
-
-  const PackedView& w = block_of(item).gate_up;
-  const std::int64_t panel = item.panel_tile * work.gate_up.tile_panels;
-  const std::int64_t panels = std::min(work.gate_up.tile_panels, w.panels() - panel);
   const Rows rows = rows_of_tile(*item.segment, item.row_tile);
-  auto* c = reinterpret_cast<float*>(buffers.tile.row(worker));
-  kernel.panels.run({buffers.x.row(work.first_x + rows.first), w.data + panel * w.panel_stride(),
-                     w.panel_stride(), c, panels * kPanelRows, rows.count, panels, w.cols,
-                     next.panels, next.stride, false});
-  activate(work, rows, panel, panels, c);
-  progress.activated.fetch_add(1, std::memory_order_release);
-}
-
-// Sums of GEMM 1 into the layout of GEMM 2's input.
-void Pass::activate(const BlockWork& work, const Rows& rows, std::int64_t first_panel,
-                    std::int64_t panels, const float* c) const {
-  const ExpertBlock& block = bank.blocks()[static_cast<std::size_t>(work.block)];
-  const XLayout& layout = kernel.panels.layout;
-  const std::int64_t c_stride = panels * kPanelRows;
-  ActivationJob job = activation_job(spec.experts, is_shared(work));
-  job.first = first_panel * kPanelRows / gate_up_unit;
-  job.count = std::min(c_stride / gate_up_unit, block.width - job.first);
-  job.bias =
-      block.gate_up_bias == nullptr ? nullptr : block.gate_up_bias + first_panel * kPanelRows;
-  job.out_format = kernel.stage;
-  job.group = layout.group;
-  job.c_stride = c_stride;
-  const RowBuffer act = activations(work);
-  const std::int64_t tiles = tile_count(layout, rows.count);
-  for (std::int64_t tile = 0; tile < tiles; ++tile) {
-    const std::int64_t first = tile_begin(rows.count, tiles, tile);
-    const std::int64_t tokens = tile_begin(rows.count, tiles, tile + 1) - first;
-    job.tokens = tokens;
-    job.group_stride = tokens * layout.group * kernel.stage_bytes;
-    job.c = c + first * c_stride;
-    job.out = act.row(rows.first + first);
-    kernel.isa->activate(job);
-  }
+  gate_up_panels(work, rows, item.panel_tile, place_of(work, rows), next, worker);
+  buffers.progress[index].activated.fetch_add(1, std::memory_order_release);
 }
 
 void Pass::down(const Item& item, const Weights& next) const {
   const auto index = static_cast<std::size_t>(item.segment->work);
   const BlockWork& work = buffers.work[index];
   wait_for(buffers.progress[index].activated, work.gate_up_items);
-
-  const PackedView& w = block_of(item).down;
-  const std::int64_t panel = item.panel_tile * work.down.tile_panels;
-  const std::int64_t panels = std::min(work.down.tile_panels, w.panels() - panel);
   const Rows rows = rows_of_tile(*item.segment, item.row_tile);
-  auto* y = reinterpret_cast<float*>(buffers.y.row(work.first_row + rows.first));
-  kernel.panels.run(
-      {activations(work).row(rows.first), w.data + panel * w.panel_stride(), w.panel_stride(),
-       y + panel * kPanelRows, buffers.y.stride / static_cast<std::int64_t>(sizeof(float)),
-       rows.count, panels, w.cols, next.panels, next.stride,
-       is_streamed(static_cast<std::int64_t>(buffers.y.memory.size() / sizeof(float)))});
+  down_panels(work, rows, item.panel_tile, place_of(work, rows).act, next);
   buffers.progress[index].down.fetch_add(1, std::memory_order_release);
   buffers.pass[0].down_done.fetch_add(1, std::memory_order_release);
 }

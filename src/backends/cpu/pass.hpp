@@ -32,6 +32,7 @@ struct alignas(64) BlockProgress {
 
 struct alignas(64) PassProgress {
   std::atomic<std::int64_t> next_item{0};
+  std::atomic<std::int64_t> rounded{0};
   std::atomic<std::int64_t> down_done{0};
 };
 
@@ -42,6 +43,8 @@ inline constexpr std::int64_t kPlaces = 4;
 
 // The products' rows are those of the plan, then one per token for the shared block.
 struct PassBuffers {
+  RowBuffer rounded;                  // [tokens, H] bf16, where hidden states may be rounded first
+  bool whole = false;                 // [workers, kMostTileRows] rows of x and act, for all blocks
   bool in_turn = false;               // kPlaces places of [tokens] rows, below instead of [rows]
   RowBuffer x;                        // [rows + tokens, H], row tiles in the kernel's layout
   RowBuffer act;                      // [rows, I] likewise
@@ -65,6 +68,7 @@ struct Pass {
   ExpertPlan plan;
   PassBuffers buffers;
   std::int64_t gate_up_unit = 1;  // panels of GEMM 1 that belong together: 2 with a gate
+  bool rounds = false;            // hidden states go through buffers.rounded
   std::size_t works = 0;          // blocks with rows
   Schedule schedule{};
 
@@ -84,7 +88,6 @@ struct Pass {
   void wait_for_place(const BlockWork& work, bool activations) const;
   void add_work(std::int64_t block, std::int64_t first_row, std::int64_t rows);
   Rows rows_of_tile(const Segment& segment, std::int64_t tile) const;
-  RowBuffer activations(const BlockWork& work) const;
   const std::byte* hidden_row(std::int64_t token) const;
 
   // Panels that an item multiplies first; null where it multiplies nothing.
@@ -98,14 +101,34 @@ struct Pass {
   };
   Item item_at(std::int64_t index, std::size_t& segment) const;
   Weights weights_of(const Item& item) const;
-  const ExpertBlock& block_of(const Item& item) const;
+  const ExpertBlock& block_of(const BlockWork& work) const;
 
   void run(const Item& item, const Weights& next, int worker) const;
+  // Where a row tile's x and activations lie.
+  struct Place {
+    std::byte* x;
+    std::byte* act;
+  };
+  Place place_of(const BlockWork& work, const Rows& rows) const;
+  Weights gate_up_weights(const BlockWork& work, std::int64_t panel_tile) const;
+  Weights down_weights(const BlockWork& work, std::int64_t panel_tile) const;
+
+  void round(std::int64_t tile) const;
+  void wait_for_rounded() const;
   void gather(const Item& item) const;
   void gate_up(const Item& item, const Weights& next, int worker) const;
-  void activate(const BlockWork& work, const Rows& rows, std::int64_t first_panel,
-                std::int64_t panels, const float* c) const;
   void down(const Item& item, const Weights& next) const;
+  void whole(const Item& item, const Weights& next, int worker) const;
+
+  // Parts of these: kernel tiles [first, last) of a row tile; a tile of panels.
+  void gather_tiles(const BlockWork& work, const Rows& rows, std::int64_t first, std::int64_t last,
+                    std::byte* x) const;
+  void gate_up_panels(const BlockWork& work, const Rows& rows, std::int64_t panel_tile,
+                      const Place& place, const Weights& next, int worker) const;
+  void activate(const BlockWork& work, const Rows& rows, std::int64_t first_panel,
+                std::int64_t panels, const float* c, std::byte* act) const;
+  void down_panels(const BlockWork& work, const Rows& rows, std::int64_t panel_tile,
+                   const std::byte* act, const Weights& next) const;
   void combine(std::int64_t tile) const;
   void combine_token(std::int64_t token) const;
   float shared_scale(std::int64_t token) const;

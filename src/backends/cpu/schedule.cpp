@@ -17,15 +17,17 @@ class Builder {
   void add(Stage stage, std::int64_t work, std::int64_t row_tiles, std::int64_t panel_tiles) {
     segments_[count_++] = {items_, row_tiles, panel_tiles, work, stage};
     items_ += row_tiles * panel_tiles;
-    if (stage == Stage::down) down_items_ += row_tiles * panel_tiles;
+    if (stage == Stage::down || stage == Stage::whole) down_items_ += row_tiles * panel_tiles;
+    if (stage == Stage::round) round_items_ += row_tiles * panel_tiles;
   }
 
-  Schedule finish() const { return {segments_.first(count_), items_, down_items_}; }
+  Schedule finish() const { return {segments_.first(count_), items_, round_items_, down_items_}; }
 
  private:
   std::span<Segment> segments_;
   std::size_t count_ = 0;
   std::int64_t items_ = 0;
+  std::int64_t round_items_ = 0;
   std::int64_t down_items_ = 0;
 };
 
@@ -58,9 +60,9 @@ void tile_block(const PackedView& gate_up, const PackedView& down, std::int64_t 
   work.down_items = work.down.row_tiles * work.down.panel_tiles;
 }
 
-std::int64_t max_segments(std::int64_t blocks) { return 3 * blocks + 1; }
+std::int64_t max_segments(std::int64_t blocks) { return 3 * blocks + 2; }
 
-Schedule build_schedule(std::span<const BlockWork> work, std::int64_t tokens,
+Schedule build_schedule(std::span<const BlockWork> work, std::int64_t tokens, const Stages& stages,
                         std::span<Segment> segments) {
   Builder builder(segments);
   const auto count = static_cast<std::int64_t>(work.size());
@@ -71,8 +73,12 @@ Schedule build_schedule(std::span<const BlockWork> work, std::int64_t tokens,
   const auto product = [&](Stage stage, std::int64_t w, const Tiling& tiling) {
     builder.add(stage, w, tiling.row_tiles, tiling.panel_tiles);
   };
-  if (count > 0) gather(0);
-  for (std::int64_t w = 0; w <= count; ++w) {
+  if (stages.rounds) builder.add(Stage::round, 0, ceil_div(tokens, kRoundTokens), 1);
+  for (std::int64_t w = 0; stages.whole && w < count; ++w) {
+    builder.add(Stage::whole, w, at(w).gate_up.row_tiles, 1);
+  }
+  if (count > 0 && !stages.whole) gather(0);
+  for (std::int64_t w = 0; !stages.whole && w <= count; ++w) {
     if (w + 1 < count) gather(w + 1);
     if (w < count) product(Stage::gate_up, w, at(w).gate_up);
     if (w > 0) product(Stage::down, w - 1, at(w - 1).down);

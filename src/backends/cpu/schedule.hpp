@@ -9,6 +9,13 @@
 //
 // Expert e's second product comes one expert after its first, so that its inputs are nearly always
 // complete when it is taken, and still in cache.
+//
+// With many rows per expert a worker takes a row tile through both products by itself:
+//
+//   whole(e0) | whole(e1) | … | combine
+//
+// Its x and activations then stay in its own second cache: shared, every line of them was fetched
+// from the other workers' caches, to be written as to be read.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +26,11 @@
 namespace sluice {
 
 enum class Stage : std::uint8_t {
+  round,    // hidden states to what kernels multiply, once for all experts that gather them
   gather,   // rows of hidden states into the expert's order, packed for the kernel
   gate_up,  // first product and activation
   down,     // second product
+  whole,    // the three for one row tile
   combine   // weighted sum over slots, shared experts, output dtype
 };
 
@@ -50,6 +59,7 @@ std::int64_t tile_rows(std::int64_t row_bytes);
 inline constexpr std::int64_t kTilePanels = 8;
 inline constexpr std::int64_t kGatherRows = 32;  // of a row tile, at most
 inline constexpr std::int64_t kCombineTokens = 4;
+inline constexpr std::int64_t kRoundTokens = 32;
 
 Tiling tile_product(std::int64_t rows, std::int64_t row_tiles, const PackedView& weights,
                     std::int64_t unit);
@@ -78,8 +88,9 @@ struct BlockWork {
 
 struct Schedule {
   std::span<Segment> segments;
-  std::int64_t items = 0;       // of all segments
-  std::int64_t down_items = 0;  // what combine waits for
+  std::int64_t items = 0;        // of all segments
+  std::int64_t round_items = 0;  // what gather waits for
+  std::int64_t down_items = 0;   // what combine waits for
 };
 
 // Cuts both products of `work`, whose block and rows are set, into the same tiles of at most
@@ -91,8 +102,13 @@ void tile_block(const PackedView& gate_up, const PackedView& down, std::int64_t 
 // Most segments that so many blocks can need.
 std::int64_t max_segments(std::int64_t blocks);
 
+struct Stages {
+  bool rounds = false;  // begin with that stage
+  bool whole = false;   // instead of three stages per block
+};
+
 // Fills the front of `segments`, which is max_segments(work.size()) long at least.
-Schedule build_schedule(std::span<const BlockWork> work, std::int64_t tokens,
+Schedule build_schedule(std::span<const BlockWork> work, std::int64_t tokens, const Stages& stages,
                         std::span<Segment> segments);
 
 }  // namespace sluice

@@ -301,12 +301,17 @@ SLUICE_INLINE void copy_part(const char* from, long bytes, const Destination& to
   }
 }
 
+// Whether elements go into the tile as they are.
+SLUICE_INLINE bool as_is(const PackJob& job) {
+  return job.from_format == job.to_format && job.scales == nullptr;
+}
+
 SLUICE_INLINE void pack_part(const PackJob& job, long token, long first, long count,
                              const Destination& to) {
   const long bytes = element_bytes(job.to_format);
   const char* from =
       static_cast<const char*>(job.rows[token]) + first * element_bytes(job.from_format);
-  if (job.from_format == job.to_format && job.scales == nullptr) {
+  if (as_is(job)) {
     copy_part(from, bytes, to, count);
   } else {
     convert_part(from, job.from_format, to, job.to_format,
@@ -314,10 +319,30 @@ SLUICE_INLINE void pack_part(const PackJob& job, long token, long first, long co
   }
 }
 
+constexpr long kLine = 64;
+
+// Whole lines as they are. Rows lie anywhere: hardware notices each too late, so it is fetched
+// while those before it are copied.
+void pack_lines(const PackJob& job) {
+  constexpr long kAhead = 2;
+  const long groups = job.cols / job.group;
+  const long stride = job.tokens * kLine;
+  for (long t = 0; t < job.tokens; ++t) {
+    const char* from = static_cast<const char*>(job.rows[t]);
+    const char* next = static_cast<const char*>(job.rows[t + kAhead < job.tokens ? t + kAhead : t]);
+    char* to = static_cast<char*>(job.to) + t * kLine;
+    for (long group = 0; group < groups; ++group) {
+      __builtin_prefetch(next + group * kLine);
+      __builtin_memcpy(to + group * stride, from + group * kLine, kLine);
+    }
+  }
+}
+
 // Few columns of all tokens at a time: they fill the same cache lines.
 void pack(const PackJob& job) {
   constexpr long kColumns = 64;  // whole groups of every layout
   const long group_bytes = job.group * element_bytes(job.to_format);
+  if (as_is(job) && group_bytes == kLine && job.cols % job.group == 0) return pack_lines(job);
   const long stride = job.tokens * group_bytes;
   const bool turns = job.tokens >= kTurned && group_bytes == 4;
   alignas(64) char rows[kMostTileTokens][kColumns * 4];

@@ -53,15 +53,15 @@ struct Primitives {
   // Turns element i of x [2 · half] with element i + half.
   void (*rotate)(float* x, const float* cosines, const float* sines, std::int64_t half);
   // One row's next page of scores, of which it sees those in [first, last), times `scale`: weights
-  // exp(score - the new maximum), 0 where it does not see. Returns what the sums over earlier pages
-  // must be multiplied by. `weights` may be `scores`.
-  float (*softmax_page)(const float* scores, std::int64_t first, std::int64_t last, float scale,
-                        RunningSoftmax* row, float* weights);
+  // exp(score - the new maximum), 0 where it does not see, and what the sums over earlier pages
+  // must be multiplied by. `weights` may be `scores`. The factor is stored, not returned: GCC 12
+  // keeps a float to be returned in a register that vzeroupper spares and moves it after that as
+  // 512 bits, and the caller's next SSE instruction then waits 300 cycles.
+  void (*softmax_page)(const float* scores, std::int64_t first, std::int64_t last, float scale,
+                       RunningSoftmax* row, float* weights, float* factor);
   // The same for one span of each of `count` rows, with weights in bf16, to 3e-6 before they are
   // rounded; sums take them unrounded, and maxima are in units of ln 2. A row's bits depend on what
-  // it sees, not on where its span ends. Factors are stored, not returned: GCC 12 keeps a float to
-  // be returned in a register that vzeroupper spares and moves it after that as 512 bits, and the
-  // caller's next SSE instruction then waits 300 cycles.
+  // it sees, not on where its span ends.
   void (*softmax_spans)(const SoftmaxSpan* spans, std::int64_t count, RunningSoftmax* rows,
                         float* factors);
   // x = exp(x - shift) for x <= shift; returns the sum. -inf gives 0.

@@ -31,7 +31,8 @@ void SoftmaxTile::absorb(std::int64_t page_start, const float* values, std::int6
         std::clamp<std::int64_t>(row.first_seen - page_start, 0, kPageTokens);
     const std::int64_t last =
         std::clamp<std::int64_t>(row.last_seen + 1 - page_start, first, kPageTokens);
-    const float factor = simd.softmax_page(scores, first, last, 1.0f, &row.running, scores);
+    float factor;
+    simd.softmax_page(scores, first, last, 1.0f, &row.running, scores, &factor);
     if (factor != 1.0f) rescale(r, factor);
   }
   simd.matmul(rows_, value_dim_, kPageTokens, scores_.data(), kPageTokens, values, value_stride,

@@ -297,32 +297,39 @@ TEST_P(EveryIsa, BitsDependNeitherOnThreadsNorOnOtherTokens) {
 }
 
 // So large a pass that x and activations take their places in turn, one expert's being all of its
-// tokens, and that outputs go past the caches.
+// tokens, or on one and two threads that it goes through all stages tile by tile; that hidden
+// states are rounded before they are gathered; and that outputs go past the caches.
 TEST_P(EveryIsa, LargePassesHaveTheBitsOfTheirTokensAlone) {
   constexpr std::int64_t kHidden = 1024;
   MoeSpec spec = base_spec();
   spec.router.top_k = 8;
   spec.experts.hidden_size = kHidden;
   spec.experts.intermediate_size = 24;
+  spec.experts.weight_format = WeightFormat::bf16;
+  spec.experts.activation_format = ActivationFormat::bf16;
   spec.layer.num_shared_experts = 1;
   DrawnLayer layer(spec, 5);
-  const std::int64_t tokens = 200;
-  const TensorView hidden = layer.draw({tokens, kHidden}, DType::bf16, 1.0f, 0.0f);
+  const std::int64_t tokens = 300;
   const TensorView logits = layer.draw({tokens, 12}, DType::f32, 1.0f, 0.0f);
   const auto one = load(spec, layer.weights, 1);
-  const Outcome whole = run(*one, spec, {hidden, logits, {}, {}}, 0xff);
-  expect_for_any_threads(whole, spec, layer.weights, {hidden, logits, {}, {}});
-  for (std::int64_t token = 0; token < tokens; token += 33) {
-    const TensorView h{static_cast<const std::byte*>(hidden.data) + token * kHidden * 2,
-                       DType::bf16,
-                       {1, kHidden},
-                       {}};
-    const TensorView l{
-        static_cast<const std::byte*>(logits.data) + token * 12 * 4, DType::f32, {1, 12}, {}};
-    const Outcome alone = run(*one, spec, {h, l, {}, {}}, 0xff);
-    EXPECT_EQ(
-        0, std::memcmp(alone.output.data(), whole.output.data() + token * kHidden * 2, kHidden * 2))
-        << token;
+  for (const DType dtype : {DType::bf16, DType::f32}) {
+    const TensorView hidden = layer.draw({tokens, kHidden}, dtype, 1.0f, 0.0f);
+    const Outcome whole = run(*one, spec, {hidden, logits, {}, {}}, 0xff);
+    expect_for_any_threads(whole, spec, layer.weights, {hidden, logits, {}, {}});
+    const std::int64_t row_bytes = kHidden * bits(output_dtype(spec, dtype)) / 8;
+    for (std::int64_t token = 0; token < tokens; token += 33) {
+      const TensorView h{
+          static_cast<const std::byte*>(hidden.data) + token * kHidden * bits(dtype) / 8,
+          dtype,
+          {1, kHidden},
+          {}};
+      const TensorView l{
+          static_cast<const std::byte*>(logits.data) + token * 12 * 4, DType::f32, {1, 12}, {}};
+      const Outcome alone = run(*one, spec, {h, l, {}, {}}, 0xff);
+      EXPECT_EQ(0, std::memcmp(alone.output.data(), whole.output.data() + token * row_bytes,
+                               static_cast<std::size_t>(row_bytes)))
+          << token;
+    }
   }
 }
 

@@ -28,9 +28,10 @@ TEST(Schedule, EveryItemComesAfterWhatItNeeds) {
   for (const auto& rows :
        std::vector<std::vector<std::int64_t>>{{}, {5}, {3, 1}, {1, 300, 17}, {129, 1, 1, 40}}) {
     const auto work = work_with(rows);
+    const bool rounds = rows.size() % 2 == 1;
     std::vector<Segment> memory(
         static_cast<std::size_t>(max_segments(static_cast<std::int64_t>(rows.size()))));
-    const Schedule schedule = build_schedule(work, 9, memory);
+    const Schedule schedule = build_schedule(work, 9, {.rounds = rounds}, memory);
     std::map<std::pair<Stage, std::int64_t>, Segment> found;
     std::int64_t items = 0;
     std::int64_t down = 0;
@@ -44,7 +45,9 @@ TEST(Schedule, EveryItemComesAfterWhatItNeeds) {
     EXPECT_EQ(schedule.items, items);
     EXPECT_EQ(schedule.down_items, down);
     EXPECT_EQ(schedule.segments.back().stage, Stage::combine);
-    EXPECT_EQ(found.size(), 3 * rows.size() + 1);
+    EXPECT_EQ(found.size(), 3 * rows.size() + 1 + rounds);
+    EXPECT_EQ(schedule.round_items, rounds ? ceil_div(9, kRoundTokens) : 0);
+    EXPECT_EQ(schedule.segments.front().stage == Stage::round, rounds);
     for (std::size_t w = 0; w < rows.size(); ++w) {
       const auto at = [&](Stage stage) { return found.at({stage, static_cast<std::int64_t>(w)}); };
       EXPECT_LT(at(Stage::gather).first, at(Stage::gate_up).first);
@@ -54,6 +57,24 @@ TEST(Schedule, EveryItemComesAfterWhatItNeeds) {
       EXPECT_LE(ceil_div(rows[w], work[w].gather_items), kGatherRows);
     }
   }
+}
+
+TEST(Schedule, WholeTilesAreOneItemEach) {
+  const auto work = work_with({1, 300, 129});
+  std::vector<Segment> memory(static_cast<std::size_t>(max_segments(3)));
+  const Schedule schedule = build_schedule(work, 70, {.rounds = true, .whole = true}, memory);
+  std::vector<std::pair<Stage, std::int64_t>> items;
+  for (const Segment& segment : schedule.segments)
+    items.emplace_back(segment.stage, segment.items());
+  const std::vector<std::pair<Stage, std::int64_t>> expected{
+      {Stage::round, 3},
+      {Stage::whole, 1},
+      {Stage::whole, 3},
+      {Stage::whole, 2},
+      {Stage::combine, ceil_div(70, kCombineTokens)}};
+  EXPECT_EQ(items, expected);
+  EXPECT_EQ(schedule.round_items, 3);
+  EXPECT_EQ(schedule.down_items, 6);  // what combine waits for
 }
 
 TEST(Schedule, TilesHoldWholePairsOfPanelsAndBoundedRows) {
