@@ -169,9 +169,16 @@ std::int64_t tokens_of_item(std::int64_t tokens, std::int64_t token_bytes, std::
   return ceil_div(tiles, items) * kWhole;
 }
 
-Product make_product(const PackedMatrix& w, const SourceRows& x, const Isa& isa,
+// `as`: what x is rounded to; fp32 kernels then take it as fp32 values.
+RowKernel kernel_for(const Isa& isa, const PackedMatrix& w, const SourceRows& x, RowFormat as) {
+  RowKernel chosen = row_kernel(isa, w.format(), as);
+  if (x.format != as && chosen.format == RowFormat::f32) chosen.format = RowFormat::f32_bf16;
+  return chosen;
+}
+
+Product make_product(const PackedMatrix& w, const SourceRows& x, RowFormat as, const Isa& isa,
                      std::int64_t most_item_tokens, Executor& executor) {
-  const RowKernel chosen = row_kernel(isa, w.format(), x.format);
+  const RowKernel chosen = kernel_for(isa, w, x, as);
   const std::int64_t token_bytes = chosen.token_bytes(w.cols());
   Product product{chosen.kernel, w.view(),
                   x.data,        x.count,
@@ -209,45 +216,57 @@ SourceRows rows_of(RowsView<const T> x, std::int64_t cols) {
           sizeof(T) == 4 ? RowFormat::f32 : RowFormat::bf16};
 }
 
+void dense(const PackedMatrix& w, const SourceRows& x, RowFormat as, RowsView<float> out,
+           Executor& executor, const Isa* isa) {
+  check_view("out", x.count, out.stride, w.rows());
+  Product product =
+      make_product(w, x, as, isa != nullptr ? *isa : default_isa(), kMostItemTokens, executor);
+  product.out_streams = is_streamed(x.count * out.stride);
+  run_linear(product, out.data, out.stride, executor);
+}
+
+template <typename Out>
+void gated(const PackedMatrix& gate_up, Activation activation, const SourceRows& x, RowFormat as,
+           RowsView<Out> out, Executor& executor, const Isa* isa) {
+  const Isa& used = isa != nullptr ? *isa : default_isa();
+  check_view("out", x.count, out.stride, gate_up.gate_rows());
+  const Product product = make_product(gate_up, x, as, used, kMostGatedTokens, executor);
+  run_gated(product, used, gated_code(activation), gate_up.gate_rows(),
+            sizeof(Out) == 4 ? RowFormat::f32 : RowFormat::bf16, out.data, out.stride, executor);
+}
+
 }  // namespace
 
 void linear(const PackedMatrix& w, RowsView<const float> x, RowsView<float> out, Executor& executor,
             const Isa* isa) {
-  check_view("out", x.rows, out.stride, w.rows());
-  Product product = make_product(w, rows_of(x, w.cols()), isa != nullptr ? *isa : default_isa(),
-                                 kMostItemTokens, executor);
-  product.out_streams = is_streamed(x.rows * out.stride);
-  run_linear(product, out.data, out.stride, executor);
+  dense(w, rows_of(x, w.cols()), RowFormat::f32, out, executor, isa);
 }
 
 void linear(const PackedMatrix& w, RowsView<const std::uint16_t> x, RowsView<float> out,
             Executor& executor, const Isa* isa) {
-  check_view("out", x.rows, out.stride, w.rows());
-  Product product = make_product(w, rows_of(x, w.cols()), isa != nullptr ? *isa : default_isa(),
-                                 kMostItemTokens, executor);
-  product.out_streams = is_streamed(x.rows * out.stride);
-  run_linear(product, out.data, out.stride, executor);
+  dense(w, rows_of(x, w.cols()), RowFormat::bf16, out, executor, isa);
+}
+
+void linear_of_rounded(const PackedMatrix& w, RowsView<const float> x, RowsView<float> out,
+                       Executor& executor, const Isa* isa) {
+  dense(w, rows_of(x, w.cols()), RowFormat::bf16, out, executor, isa);
 }
 
 void gated_linear(const PackedMatrix& gate_up, Activation activation, RowsView<const float> x,
                   RowsView<float> out, Executor& executor, const Isa* isa) {
-  const Isa& used = isa != nullptr ? *isa : default_isa();
-  check_view("out", x.rows, out.stride, gate_up.gate_rows());
-  const Product product =
-      make_product(gate_up, rows_of(x, gate_up.cols()), used, kMostGatedTokens, executor);
-  run_gated(product, used, gated_code(activation), gate_up.gate_rows(), RowFormat::f32, out.data,
-            out.stride, executor);
+  gated(gate_up, activation, rows_of(x, gate_up.cols()), RowFormat::f32, out, executor, isa);
 }
 
 void gated_linear(const PackedMatrix& gate_up, Activation activation,
                   RowsView<const std::uint16_t> x, RowsView<std::uint16_t> out, Executor& executor,
                   const Isa* isa) {
-  const Isa& used = isa != nullptr ? *isa : default_isa();
-  check_view("out", x.rows, out.stride, gate_up.gate_rows());
-  const Product product =
-      make_product(gate_up, rows_of(x, gate_up.cols()), used, kMostGatedTokens, executor);
-  run_gated(product, used, gated_code(activation), gate_up.gate_rows(), RowFormat::bf16, out.data,
-            out.stride, executor);
+  gated(gate_up, activation, rows_of(x, gate_up.cols()), RowFormat::bf16, out, executor, isa);
+}
+
+void gated_linear_of_rounded(const PackedMatrix& gate_up, Activation activation,
+                             RowsView<const float> x, RowsView<std::uint16_t> out,
+                             Executor& executor, const Isa* isa) {
+  gated(gate_up, activation, rows_of(x, gate_up.cols()), RowFormat::bf16, out, executor, isa);
 }
 
 void convert_to_bf16(const float* from, std::uint16_t* to, std::int64_t count) {

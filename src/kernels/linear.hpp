@@ -43,6 +43,11 @@ void linear(const PackedMatrix& w, RowsView<const float> x, RowsView<float> out,
 void linear(const PackedMatrix& w, RowsView<const std::uint16_t> x, RowsView<float> out,
             Executor& executor, const Isa* isa = nullptr);
 
+// x rounded to bf16 on its way into the kernel's layout; bf16 weights. The bits of the call before
+// with rounded x.
+void linear_of_rounded(const PackedMatrix& w, RowsView<const float> x, RowsView<float> out,
+                       Executor& executor, const Isa* isa = nullptr);
+
 // out[t, i] = act(gate_i . x) * (up_i . x) for a matrix made by PackedMatrix::gate_up; out is
 // [tokens, width], width = number of gate rows. Activations: swiglu, geglu, geglu_tanh.
 // The bf16 output is rounded once, from fp32.
@@ -51,6 +56,9 @@ void gated_linear(const PackedMatrix& gate_up, Activation activation, RowsView<c
 void gated_linear(const PackedMatrix& gate_up, Activation activation,
                   RowsView<const std::uint16_t> x, RowsView<std::uint16_t> out, Executor& executor,
                   const Isa* isa = nullptr);
+void gated_linear_of_rounded(const PackedMatrix& gate_up, Activation activation,
+                             RowsView<const float> x, RowsView<std::uint16_t> out,
+                             Executor& executor, const Isa* isa = nullptr);
 
 // Vectorised conversions of `count` elements, to nearest even.
 void convert_to_bf16(const float* from, std::uint16_t* to, std::int64_t count);

@@ -201,6 +201,40 @@ TEST(Linear, GatedProductIsActivationOfTwoProducts) {
   }
 }
 
+TEST(Linear, RoundingOnTheWayIsRoundingBefore) {
+  const auto executor = make_executor(2);
+  for (const Isa* isa : present_isas()) {
+    for (const std::int64_t cols : {1, 37, 96}) {
+      const Matrix weights(2 * 24, cols, DType::bf16, 3);
+      const TensorView view = weights.view();
+      const PackedMatrix w(std::span(&view, 1), PackedFormat::bf16, *executor);
+      const Matrix gate(24, cols, DType::bf16, 4), up(24, cols, DType::bf16, 5);
+      const auto gate_up =
+          PackedMatrix::gate_up(gate.view(), up.view(), PackedFormat::bf16, *executor);
+      for (const std::int64_t rows : {1, 5, 40, 600}) {
+        const Matrix x(rows, cols, DType::f32, 6);
+        std::vector<std::uint16_t> rounded(x.values.size());
+        convert_to_bf16(x.values.data(), rounded.data(), std::ssize(x.values));
+        const RowsView<const float> given{x.values.data(), rows, cols};
+        const RowsView<const std::uint16_t> before{rounded.data(), rows, cols};
+
+        std::vector<float> out(static_cast<std::size_t>(rows * 48), kPoison), expected = out;
+        linear_of_rounded(w, given, {out.data(), rows, 48}, *executor, isa);
+        linear(w, before, {expected.data(), rows, 48}, *executor, isa);
+        EXPECT_EQ(out, expected) << isa->name << " " << rows << " x " << cols;
+
+        std::vector<std::uint16_t> gated(static_cast<std::size_t>(rows * 24), 0x7fc0),
+            gated_expected = gated;
+        gated_linear_of_rounded(gate_up, Activation::swiglu, given, {gated.data(), rows, 24},
+                                *executor, isa);
+        gated_linear(gate_up, Activation::swiglu, before, {gated_expected.data(), rows, 24},
+                     *executor, isa);
+        EXPECT_EQ(gated, gated_expected) << isa->name << " " << rows << " x " << cols;
+      }
+    }
+  }
+}
+
 TEST(Linear, RefusesBf16ActivationsOnOtherWeights) {
   const auto executor = make_executor(1);
   const Matrix w(8, 8, DType::f32, 1u);

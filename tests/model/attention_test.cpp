@@ -46,6 +46,22 @@ struct Feed {
   std::int64_t rows;
 };
 
+// With gates, each output once more times the sigmoid of its own.
+void expect_gates(Attention& attention, Compute& compute, const Batch& batch,
+                  const std::vector<float>& queries, std::int64_t stride, const Matrix& plain) {
+  std::mt19937 random(11);
+  const auto gates = random_floats(queries.size(), random, -4.0f, 4.0f);
+  Matrix out;
+  attention(compute, batch, 0, queries.data(), gates.data(), stride, out);
+  for (std::int64_t row = 0; row < plain.rows(); ++row) {
+    for (std::int64_t i = 0; i < plain.columns(); ++i) {
+      const double gate = gates[static_cast<std::size_t>(row * stride + i)];
+      const double exact = plain.row(row)[i] / (1.0 + std::exp(-gate));
+      ASSERT_NEAR(out.row(row)[i], exact, 1e-6 * std::abs(exact)) << row << ", " << i;
+    }
+  }
+}
+
 TEST(Attention, GroupedHeadsWindowsAndOffsets) {
   const std::vector<Feed> feeds{{0, 1}, {0, 150}, {63, 2}, {64, 1}, {131, 70}};
   for (const std::int64_t window : {0, 1, 40, 64, 200}) {
@@ -90,7 +106,8 @@ TEST(Attention, GroupedHeadsWindowsAndOffsets) {
         random_floats(static_cast<std::size_t>(batch.rows() * stride), random, -2.0f, 2.0f);
     Attention attention(shape);
     Matrix out;
-    attention(compute, batch, 0, queries.data(), stride, out);
+    attention(compute, batch, 0, queries.data(), nullptr, stride, out);
+    expect_gates(attention, compute, batch, queries, stride, out);
     for (std::size_t s = 0; s < feeds.size(); ++s) {
       for (std::int64_t i = 0; i < feeds[s].rows; ++i) {
         const std::int64_t row = batch.entries()[s].first_row + i;
@@ -169,7 +186,8 @@ TEST(Attention, PackedCachesInBf16) {
       const auto queries = draw(batch.rows() * stride);
       Attention attention(shape, true);
       Matrix out;
-      attention(compute, batch, 0, queries.data(), stride, out);
+      attention(compute, batch, 0, queries.data(), nullptr, stride, out);
+      expect_gates(attention, compute, batch, queries, stride, out);
       for (std::size_t s = 0; s < feeds.size(); ++s) {
         for (std::int64_t i = 0; i < feeds[s].rows; ++i) {
           const std::int64_t row = batch.entries()[s].first_row + i;

@@ -40,16 +40,8 @@ void GatedAttention::operator()(Compute& compute, const Batch& batch, std::int64
   const Stopwatch watch(compute.times.attention);
   q_k_v_gate_proj_(compute, h, projected_);
   update_caches(compute, batch, layer);
-  attention_(compute, batch, layer, projected_.data(), projected_.columns(), attended_);
-
-  const std::int64_t width = heads_ * head_dim_;
-  parallel_rows(*compute.executor, batch.rows(), row_grain(width),
-                [&](std::int64_t first, std::int64_t last) {
-                  for (std::int64_t row = first; row < last; ++row) {
-                    const float* gate = projected_.row(row) + width + 2 * kv_heads_ * head_dim_;
-                    primitives().sigmoid_product(attended_.row(row), gate, width);
-                  }
-                });
+  const float* gates = projected_.data() + (heads_ + 2 * kv_heads_) * head_dim_;
+  attention_(compute, batch, layer, projected_.data(), gates, projected_.columns(), attended_);
   o_proj_(compute, attended_, out);
 
   if (window_ == 0) return;

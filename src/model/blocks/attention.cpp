@@ -1,7 +1,5 @@
 #include "model/blocks/attention.hpp"
 
-#include <cstring>
-
 #include "model/blocks/parallel.hpp"
 #include "model/blocks/primitives.hpp"
 
@@ -18,7 +16,8 @@ constexpr std::int64_t kPackedTileRows = 128;
 }  // namespace
 
 void Attention::operator()(Compute& compute, const Batch& batch, std::int64_t layer,
-                           const float* queries, std::int64_t stride, Matrix& out) {
+                           const float* queries, const float* gates, std::int64_t stride,
+                           Matrix& out) {
   const std::int64_t most = packed_ ? kPackedTileRows : kTileRows;
   const std::int64_t block = std::max<std::int64_t>(1, most / shape_.group());
   tasks_.clear();
@@ -38,7 +37,7 @@ void Attention::operator()(Compute& compute, const Batch& batch, std::int64_t la
   }
   scratch_.resize(static_cast<std::size_t>(compute.executor->workers()));
   out.resize(batch.rows(), shape_.heads * shape_.head_dim);
-  const Rows rows{queries, stride, out};
+  const Rows rows{queries, gates, stride, out};
   parallel_for(*compute.executor, std::ssize(tasks_), cost, [&](std::int64_t index, int worker) {
     const Task& task = tasks_[static_cast<std::size_t>(index)];
     Scratch& scratch = scratch_[static_cast<std::size_t>(worker)];
@@ -77,9 +76,16 @@ void Attention::attend(const Task& task, std::int64_t layer, const Rows& rows,
   });
 
   for (std::int64_t r = 0; r < tile_rows; ++r) {
-    std::memcpy(output(task, rows, r), tile.finish(r),
-                static_cast<std::size_t>(dim) * sizeof(float));
+    finish(task, rows, r, tile.finish(r), 1.0f);
   }
+}
+
+void Attention::finish(const Task& task, const Rows& rows, std::int64_t r, const float* sums,
+                       float inverse) const {
+  float* to = output(task, rows, r);
+  for (std::int64_t i = 0; i < shape_.head_dim; ++i) to[i] = sums[i] * inverse;
+  if (rows.gates == nullptr) return;
+  primitives().sigmoid_product(to, rows.gates + row_offset(task, rows, r), shape_.head_dim);
 }
 
 }  // namespace sluice

@@ -31,10 +31,11 @@ class Attention {
   // `packed`: the caches are PackedKvCaches.
   explicit Attention(const AttentionShape& shape, bool packed = false)
       : shape_(shape), packed_(packed) {}
-  // queries: row r of the batch at queries + r * stride, [heads, head_dim]; out likewise. The
-  // caches hold every position up to the batch's last one.
+  // queries: row r of the batch at queries + r * stride, [heads, head_dim]; out likewise, and gates
+  // unless they are null: outputs then are multiplied by their sigmoids. The caches hold every
+  // position up to the batch's last one.
   void operator()(Compute& compute, const Batch& batch, std::int64_t layer, const float* queries,
-                  std::int64_t stride, Matrix& out);
+                  const float* gates, std::int64_t stride, Matrix& out);
 
   const AttentionShape& shape() const { return shape_; }
 
@@ -49,6 +50,7 @@ class Attention {
   };
   struct Rows {
     const float* queries;
+    const float* gates;
     std::int64_t stride;
     Matrix& out;
   };
@@ -73,11 +75,17 @@ class Attention {
     return shape_.window == 0 ? 0 : std::max<std::int64_t>(0, query - shape_.window + 1);
   }
   const float* query(const Task& task, const Rows& rows, std::int64_t r) const {
-    return rows.queries + (task.entry->first_row + task.first + r / shape_.group()) * rows.stride +
-           head_offset(task, r);
+    return rows.queries + row_offset(task, rows, r);
   }
+  // A row of sums divided by its softmax's, and gated, to its place.
+  void finish(const Task& task, const Rows& rows, std::int64_t r, const float* sums,
+              float inverse) const;
   float* output(const Task& task, const Rows& rows, std::int64_t r) const {
     return rows.out.row(task.entry->first_row + task.first + r / shape_.group()) +
+           head_offset(task, r);
+  }
+  std::int64_t row_offset(const Task& task, const Rows& rows, std::int64_t r) const {
+    return (task.entry->first_row + task.first + r / shape_.group()) * rows.stride +
            head_offset(task, r);
   }
   std::int64_t head_offset(const Task& task, std::int64_t r) const {

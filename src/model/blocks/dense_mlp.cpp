@@ -31,8 +31,9 @@ void DenseMlp::in_bf16(Compute& compute, const Matrix& h, Matrix& out) {
   Executor& executor = *compute.executor;
   const std::int64_t stride = spread_stride(width_);
   rounded_.resize(static_cast<std::size_t>(h.rows() * stride));
-  gated_linear(gate_up_, Activation::swiglu, round_rows(compute, h),
-               {rounded_.data(), h.rows(), stride}, executor);
+  gated_linear_of_rounded(gate_up_, Activation::swiglu,
+                          RowsView<const float>{h.data(), h.rows(), h.columns()},
+                          {rounded_.data(), h.rows(), stride}, executor);
   linear(down_, RowsView<const std::uint16_t>{rounded_.data(), h.rows(), stride},
          {out.data(), h.rows(), out.columns()}, executor);
 }

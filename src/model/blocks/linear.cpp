@@ -12,19 +12,6 @@ PackedFormat common_format(std::span<const TensorView> parts) {
   return packed_format_of(parts.front().dtype);
 }
 
-RowsView<const std::uint16_t> round_rows(Compute& compute, const Matrix& x) {
-  const std::int64_t stride = spread_stride(x.columns());
-  auto* rounded = reinterpret_cast<std::uint16_t*>(
-      compute.scratch(static_cast<std::size_t>(x.rows() * stride) * sizeof(std::uint16_t)));
-  parallel_rows(*compute.executor, x.rows(), row_grain(x.columns()),
-                [&](std::int64_t first, std::int64_t last) {
-                  for (std::int64_t row = first; row < last; ++row) {
-                    convert_to_bf16(x.row(row), rounded + row * stride, x.columns());
-                  }
-                });
-  return {rounded, x.rows(), stride};
-}
-
 float* round_rows_in_f32(Compute& compute, const Matrix& x) {
   auto* rounded = reinterpret_cast<float*>(
       compute.scratch(static_cast<std::size_t>(x.rows() * x.columns()) * sizeof(float)));
@@ -53,7 +40,8 @@ void Linear::operator()(Compute& compute, const Matrix& x, float* out) const {
     return;
   }
   if (weight_.format() == PackedFormat::bf16) {
-    linear(weight_, round_rows(compute, x), result, *compute.executor);
+    linear_of_rounded(weight_, RowsView<const float>{x.data(), x.rows(), x.columns()}, result,
+                      *compute.executor);
     return;
   }
   linear(weight_, RowsView<const float>{round_rows_in_f32(compute, x), x.rows(), x.columns()},

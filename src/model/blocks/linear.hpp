@@ -39,9 +39,7 @@ PackedFormat common_format(std::span<const TensorView> parts);
 // A row of bf16 in whole cache lines, an odd number of them: 16 rows, which products read side by
 // side, do not fall on the same sets of a cache. In elements.
 inline std::int64_t spread_stride(std::int64_t columns) { return ((columns + 31) / 32 | 1) * 32; }
-// x rounded to bf16, in compute's scratch: [x.rows, x.columns], spread_stride apart.
-RowsView<const std::uint16_t> round_rows(Compute& compute, const Matrix& x);
-// The same values as fp32, for weights that are not bf16.
+// x rounded to bf16, as fp32 in compute's scratch, for weights that are not bf16.
 float* round_rows_in_f32(Compute& compute, const Matrix& x);
 
 }  // namespace sluice

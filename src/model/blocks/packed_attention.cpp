@@ -180,10 +180,7 @@ void Attention::attend_packed(const Task& task, std::int64_t layer, const Rows& 
       kSpan);
 
   for (std::int64_t r = 0; r < tile_rows; ++r) {
-    const float inverse = 1.0f / tile.running[static_cast<std::size_t>(r)].sum;
-    const float* sum = tile.sum(r);
-    float* to = output(task, rows, r);
-    for (std::int64_t i = 0; i < tile.dim; ++i) to[i] = sum[i] * inverse;
+    finish(task, rows, r, tile.sum(r), 1.0f / tile.running[static_cast<std::size_t>(r)].sum);
   }
 }
 
