@@ -25,6 +25,8 @@ constexpr std::int64_t kRoundedTokens = 64;
 // stages.
 constexpr std::int64_t kWholeRows = 32;
 constexpr std::int64_t kWholeItems = 4;
+// Not with weights so many that each row tile would fetch them from memory again.
+constexpr std::int64_t kWholeBytes = std::int64_t{16} << 20;
 // x of all blocks together that second caches hold until it is read.
 constexpr std::int64_t kKeptBytes = std::int64_t{2} << 20;
 
@@ -99,6 +101,18 @@ CpuExperts::Routing CpuExperts::take_routing(std::int64_t tokens, Workspace& wor
   return routing;
 }
 
+bool CpuExperts::goes_whole(std::int64_t slots) const {
+  const auto experts = static_cast<std::int64_t>(bank_.blocks().size()) - bank_.has_shared();
+  if (experts == 0 || slots < kWholeRows * experts ||
+      slots < kWholeItems * kMostTileRows * executor_->workers()) {
+    return false;
+  }
+  const ExpertBlock& block = bank_.blocks().front();
+  return block.gate_up.panels() * block.gate_up.panel_stride() +
+             block.down.panels() * block.down.panel_stride() <=
+         kWholeBytes;
+}
+
 PassBuffers CpuExperts::take_buffers(std::int64_t tokens, Workspace& workspace) const {
   const auto blocks = static_cast<std::int64_t>(bank_.blocks().size());
   const std::int64_t slots =
@@ -113,8 +127,7 @@ PassBuffers CpuExperts::take_buffers(std::int64_t tokens, Workspace& workspace) 
     buffers.rounded = take_rows(workspace, tokens, hidden * kernel_.stage_bytes);
   }
   const std::int64_t workers = executor_->workers();
-  buffers.whole = slots >= kWholeRows * (blocks - bank_.has_shared()) &&
-                  slots >= kWholeItems * kMostTileRows * workers;
+  buffers.whole = goes_whole(slots);
   if (buffers.whole) {
     const std::int64_t width = std::max(local_width(spec_), local_shared_width(spec_));
     buffers.x = take_packed(workspace, workers * kMostTileRows, hidden, kernel_);

@@ -28,6 +28,8 @@ class CpuExperts final : public Experts {
   struct Routing;
   Routing take_routing(std::int64_t tokens, Workspace& workspace) const;
   PassBuffers take_buffers(std::int64_t tokens, Workspace& workspace) const;
+  // Whether so many rows go through Stage::whole.
+  bool goes_whole(std::int64_t slots) const;
   // Tokens of one pass: bounds the workspace, longer inputs go through in pieces.
   std::int64_t chunk_tokens(std::int64_t tokens) const;
   void forward_chunk(const ForwardInput& input, const ForwardOutput& output,

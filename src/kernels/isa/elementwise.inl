@@ -321,18 +321,14 @@ SLUICE_INLINE void pack_part(const PackJob& job, long token, long first, long co
 
 constexpr long kLine = 64;
 
-// Whole lines as they are. Rows lie anywhere: hardware notices each too late, so it is fetched
-// while those before it are copied.
+// Whole lines as they are.
 void pack_lines(const PackJob& job) {
-  constexpr long kAhead = 2;
   const long groups = job.cols / job.group;
   const long stride = job.tokens * kLine;
   for (long t = 0; t < job.tokens; ++t) {
     const char* from = static_cast<const char*>(job.rows[t]);
-    const char* next = static_cast<const char*>(job.rows[t + kAhead < job.tokens ? t + kAhead : t]);
     char* to = static_cast<char*>(job.to) + t * kLine;
     for (long group = 0; group < groups; ++group) {
-      __builtin_prefetch(next + group * kLine);
       __builtin_memcpy(to + group * stride, from + group * kLine, kLine);
     }
   }
