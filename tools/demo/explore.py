@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 
 HERE = pathlib.Path(__file__).parent
@@ -26,7 +27,7 @@ def main() -> None:
     ap.add_argument("variants", type=pathlib.Path)
     ap.add_argument("results", type=pathlib.Path)
     ap.add_argument("--minutes", type=float, default=9.0, help="until the last training step, data included")
-    ap.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/tmp/sluice-demo"))
+    ap.add_argument("--work", type=pathlib.Path, default=pathlib.Path(tempfile.gettempdir()) / "sluice-demo")
     a = ap.parse_args()
     begin = time.time()
     until = begin + 60 * a.minutes
