@@ -125,7 +125,7 @@ class CudaBackend final : public Backend {
   std::shared_ptr<const DeviceMemory> device_memory(const LoadOptions& options) const override {
     return cuda::device_memory(options.device);
   }
-  // GEMM 2 of at most eight tokens is cut into partial sums, of more it is not.
+  // One token has kernels of its own, which add the same products in another order.
   bool batch_invariant() const override { return false; }
 };
 
