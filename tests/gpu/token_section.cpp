@@ -104,7 +104,7 @@ void check_many_groups(std::int64_t experts, std::int64_t groups, std::int64_t t
 void run_token_counts(const Settings& settings, Findings& findings) {
   check_none(settings, findings);
   check_one_token_blocks(findings);
-  for (const std::int64_t edge : {8, 32, 64, 128, 256, 1024}) {
+  for (const std::int64_t edge : {8, 16, 32, 64, 128, 256, 1024}) {
     for (std::int64_t tokens = edge - 1; tokens <= edge + 1; ++tokens) {
       if (!settings.brief || edge <= 32)
         check_long(tokens, std::max<std::int64_t>(edge / 2, 1), settings, findings);

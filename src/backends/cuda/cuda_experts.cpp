@@ -5,6 +5,7 @@
 
 #include "backends/cuda/device.hpp"
 #include "backends/cuda/error.hpp"
+#include "backends/cuda/few/few.hpp"
 #include "backends/cuda/route_choice.hpp"
 #include "base/fail.hpp"
 #include "base/token_rows.hpp"
@@ -51,19 +52,27 @@ OneTokenSizes CudaExperts::one_token_sizes() const {
           bank_.shared.width > 0 ? bank_.shared.rows1() / kStripRows : 0};
 }
 
+Flow CudaExperts::flow(std::int64_t tokens) const {
+  return choose_flow({tokens, spec_.router.num_experts,
+                      bank_.routed.bytes1() + bank_.routed.bytes2(),
+                      spec_.router.apply_router_weight_on_input});
+}
+
 CudaExperts::Call CudaExperts::prepare(std::int64_t tokens, Workspace& workspace) const {
   const std::int64_t top_k = spec_.router.top_k;
   const std::int64_t slots = tokens * top_k;
   const std::int64_t hidden = spec_.experts.hidden_size;
-  const bool dense = tokens <= kDenseTokens;
+  const bool few = flow(tokens) != Flow::planned;
+  const bool dense = flow(tokens) == Flow::dense;
   const bool has_shared = bank_.shared.width > 0;
   const FfnTile tile = choose_ffn({tokens, top_k, spec_.router.num_experts, plain()});
-  const std::int64_t segment_groups = max_groups(tile);
+  const std::int64_t token_groups = ceil_div(tokens, kGroupRows);
+  const std::int64_t segment_groups = few ? token_groups : max_groups(tile);
 
   // Each expert that is hit rounds its rows up to a group.
   const std::int64_t hit_most = std::min(bank_.local_experts, slots);
-  const std::int64_t token_groups = ceil_div(tokens, kGroupRows);
-  const std::int64_t groups = dense ? hit_most : (slots + (kGroupRows - 1) * hit_most) / kGroupRows;
+  const std::int64_t groups =
+      dense ? hit_most * token_groups : (slots + (kGroupRows - 1) * hit_most) / kGroupRows;
   // As many as the shortest segments make, so that the size grows with the tokens whatever is
   // chosen.
   const std::int64_t segments =
@@ -102,8 +111,9 @@ CudaExperts::Call CudaExperts::prepare(std::int64_t tokens, Workspace& workspace
   Staging& staging = call.staging;
   staging.hidden = static_cast<int>(hidden);
   staging.column_blocks = static_cast<int>(bank_.routed.columns1());
-  staging.routed_groups = static_cast<int>(dense ? 1 : groups);
-  staging.groups = staging.routed_groups + shared_groups;
+  // Rows of all experts at once serve the shared block, too.
+  staging.routed_groups = static_cast<int>(dense ? 0 : groups);
+  staging.groups = dense ? token_groups : groups + shared_groups;
   staging.has_shared = has_shared;
   staging.weight_on_input = spec_.router.apply_router_weight_on_input;
   staging.shared_gate = bank_.shared_gate;
@@ -145,7 +155,7 @@ CudaExperts::Call CudaExperts::prepare(std::int64_t tokens, Workspace& workspace
   ffn.gated = bank_.routed.gated;
   ffn.x = staging.x;
   ffn.x_groups = staging.groups;
-  const std::int64_t rows = groups * kGroupRows;
+  const std::int64_t rows = dense ? slots : groups * kGroupRows;
   if (round_slots_) {
     ffn.routed.rounded_y = workspace.take<std::uint16_t>(rows * rounded_columns(hidden)).data();
   } else {
@@ -155,7 +165,6 @@ CudaExperts::Call CudaExperts::prepare(std::int64_t tokens, Workspace& workspace
   ffn.hidden = static_cast<int>(hidden);
   ffn.tile = tile;
   ffn.plain = plain();
-  ffn.plan = plan;
   return call;
 }
 
@@ -166,9 +175,10 @@ std::size_t CudaExperts::workspace_bytes(std::int64_t tokens) const {
     prepare(count, counted);
     return counted.used();
   };
-  // Eight tokens, a group for every expert hit, may need more than nine, sorted.
+  // The most tokens of a flow may need more than one more does in the next.
   const std::int64_t chunk = std::min(tokens, kChunkTokens);
-  return std::max(bytes(chunk), bytes(std::min<std::int64_t>(chunk, kDenseTokens)));
+  return std::max({bytes(chunk), bytes(std::min<std::int64_t>(chunk, kFewTokens)),
+                   bytes(std::min<std::int64_t>(chunk, kDenseTokens))});
 }
 
 void CudaExperts::forward(const ForwardInput& input, const ForwardOutput& output,
@@ -198,6 +208,7 @@ void CudaExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& 
   Call call = prepare(tokens, workspace);
   call.plan.token_count = counted.tokens;
   call.plan.first_token = static_cast<int>(counted.first);
+  call.ffn.plan = call.plan;
 
   Routing routing;
   routing.router = spec_.router;
@@ -233,8 +244,10 @@ void CudaExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& 
   call.staging.dtype = input.hidden_states.dtype;
   Prefetch ahead;
   ahead.from = bank_.weights1;
-  ahead.bytes = prefetch_bytes(tokens * spec_.router.top_k, spec_.experts.hidden_size,
-                               bank_.routed.bytes1() * bank_.local_experts);
+  if (flow(tokens) == Flow::planned) {  // the others' FFN does not wait for a plan
+    ahead.bytes = prefetch_bytes(tokens * spec_.router.top_k, spec_.experts.hidden_size,
+                                 bank_.routed.bytes1() * bank_.local_experts);
+  }
   Combine last;
   last.hidden = call.ffn.hidden;
   last.y_rounded = round_slots_;
@@ -262,16 +275,21 @@ void CudaExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& 
                            sizes, stream);
     }
   }
-  if (tokens <= kDenseTokens) {
-    prepare_dense(routing, call.plan, call.staging, stream);
-  } else if (routes_few(tokens, spec_.router.num_experts)) {
-    route_few(routing, call.plan, call.staging, ahead, stream);
-  } else {
-    route(routing, call.plan, ahead, stream);
-    place(call.plan, call.staging, stream);
+  switch (flow(tokens)) {
+    case Flow::dense:
+      stage_dense(routing, call.plan, call.staging, stream);
+      run_dense_ffn(call.ffn, routing, stream);
+      return combine_dense(last, call.plan, routing, stream);
+    case Flow::sorted:
+      clear_counters(call.plan, stream);
+      route_few(routing, call.plan, call.staging, stream);
+      run_few_ffn(call.ffn, routing, stream);
+      break;
+    case Flow::planned:
+      route(routing, call.plan, ahead, stream);
+      place(call.plan, call.staging, stream);
+      run_ffn(call.ffn, stream);
   }
-  run_ffn(call.ffn, stream);
-
   combine(last, call.plan, stream);
 }
 

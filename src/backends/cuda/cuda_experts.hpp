@@ -3,6 +3,7 @@
 
 #include <sluice/backend.hpp>
 
+#include "backends/cuda/flow_choice.hpp"
 #include "backends/cuda/one_token.hpp"
 #include "backends/cuda/params.hpp"
 #include "backends/cuda/tile_choice.hpp"
@@ -36,6 +37,7 @@ class CudaExperts final : public Experts {
   // SwiGLU as most models have it: the kernel with wide tiles.
   bool plain() const;
   OneTokenSizes one_token_sizes() const;
+  Flow flow(std::int64_t tokens) const;
 
   MoeSpec spec_;
   int device_;

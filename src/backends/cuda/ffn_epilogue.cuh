@@ -88,9 +88,44 @@ __device__ void store_rounded(std::uint32_t* to, std::int64_t row_words, int eve
   }
 }
 
-template <int kTokens>
-__device__ void finish_gemm2(const Ffn& ffn, const Tile& tile, const FfnBlocks& blocks, int rows16,
+// Where slots' outputs lie in the order of the tokens' slots, not of experts: rows that no token
+// wants are not stored.
+template <int kTokens, typename Segments>
+__device__ void store_slots(const Ffn& ffn, const Segments& segments, const Tile& tile, int rows16,
+                            const float (&sums)[kTokens / 2]) {
+  const int lane = threadIdx.x % 32;
+  const int column = rows16 * 16 + lane / 4;
+  const FfnBlocks& blocks = ffn.routed;
+  const std::uint64_t policy = evict_last();
+#pragma unroll
+  for (int j = 0; j < kTokens / 8; ++j) {
+#pragma unroll
+    for (int odd = 0; odd < 2; ++odd) {
+      const int row = segments.slot_row(tile.segment.expert, j * 8 + lane % 4 * 2 + odd);
+      if (row < 0) continue;
+      const float low = sums[4 * j + odd];
+      const float high = sums[4 * j + 2 + odd];
+      if (blocks.rounded_y != nullptr) {
+        if (rows16 * 16 >= ffn.hidden) continue;
+        auto* to =
+            reinterpret_cast<std::uint32_t*>(blocks.rounded_y + row * rounded_columns(ffn.hidden));
+        store(to + rows16 * 8 + lane / 4, pack_bf16(low, high), policy);
+      } else {
+        float* to = blocks.y + static_cast<std::int64_t>(row) * ffn.hidden + column;
+        if (column < ffn.hidden) store(to, low, policy);
+        if (column + 8 < ffn.hidden) store(to + 8, high, policy);
+      }
+    }
+  }
+}
+
+template <int kTokens, typename Segments>
+__device__ void finish_gemm2(const Ffn& ffn, const Segments& segments, const Tile& tile,
+                             const FfnBlocks& blocks, int rows16,
                              const float (&sums)[kTokens / 2]) {
+  if constexpr (Segments::kSlotRows) {
+    if (tile.segment.expert >= 0) return store_slots<kTokens>(ffn, segments, tile, rows16, sums);
+  }
   const int lane = threadIdx.x % 32;
   const int column = rows16 * 16 + lane / 4;  // of the output
   const int even = lane % 4 * 2;              // token of a group

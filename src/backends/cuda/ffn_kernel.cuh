@@ -22,9 +22,10 @@ __device__ void pass(const Tile& tile, FfnShared<Shape>& shared, Cursor<Shape::k
 }
 
 // One warpgroup's part of a tile: its row tiles x kTokens. `first`: the first of its row tiles.
-template <typename Shape, typename Act, int kTokens>
-__device__ void consume(const Ffn& ffn, const Tile& tile, const FfnBlocks& blocks, int first,
-                        FfnShared<Shape>& shared, Cursor<Shape::kStages>& ring) {
+template <typename Shape, typename Act, int kTokens, typename Segments>
+__device__ void consume(const Ffn& ffn, const Segments& segments, const Tile& tile,
+                        const FfnBlocks& blocks, int first, FfnShared<Shape>& shared,
+                        Cursor<Shape::kStages>& ring) {
   constexpr int kOwn = Shape::kOwnRowTiles;
   const bool speaks = threadIdx.x % 32 == 0;
   // Cleared, not left to the first product: undefined registers would stay reserved, for every
@@ -59,22 +60,23 @@ __device__ void consume(const Ffn& ffn, const Tile& tile, const FfnBlocks& block
     if (tile.stage == Stage::gemm1) {
       finish_gemm1<Act, kTokens>(tile, blocks, rows16, sums[r]);
     } else {
-      finish_gemm2<kTokens>(ffn, tile, blocks, rows16, sums[r]);
+      finish_gemm2<kTokens>(ffn, segments, tile, blocks, rows16, sums[r]);
     }
   }
 }
 
 // The narrowest product of the list that holds the segment's tokens.
-template <typename Shape, typename Act, int kTokens, int... kWider>
-__device__ void consume_narrowest(const Ffn& ffn, const Tile& tile, const FfnBlocks& blocks,
-                                  int first, FfnShared<Shape>& shared,
+template <typename Shape, typename Act, int kTokens, int... kWider, typename Segments>
+__device__ void consume_narrowest(const Ffn& ffn, const Segments& segments, const Tile& tile,
+                                  const FfnBlocks& blocks, int first, FfnShared<Shape>& shared,
                                   Cursor<Shape::kStages>& ring) {
   if constexpr (sizeof...(kWider) > 0) {
     if (tile.segment.rows > kTokens) {
-      return consume_narrowest<Shape, Act, kWider...>(ffn, tile, blocks, first, shared, ring);
+      return consume_narrowest<Shape, Act, kWider...>(ffn, segments, tile, blocks, first, shared,
+                                                      ring);
     }
   }
-  consume<Shape, Act, kTokens>(ffn, tile, blocks, first, shared, ring);
+  consume<Shape, Act, kTokens>(ffn, segments, tile, blocks, first, shared, ring);
 }
 
 // Tells other CTAs which tiles of h are stored. One thread, so that those who multiply do not wait
@@ -93,25 +95,25 @@ __device__ void finish_tiles(const Ffn& ffn, FfnShared<Shape>& shared) {
   }
 }
 
-// kTokens…: the widths of product that are built, narrowest first.
-template <typename Shape, typename Act, int... kTokens>
-__global__ void __launch_bounds__(Shape::kThreads, 1) ffn_kernel(const __grid_constant__ Ffn ffn) {
-  extern __shared__ std::uint8_t memory[];
-  auto& shared = *reinterpret_cast<FfnShared<Shape>*>(
-      memory + ((1024 - (shared_address(memory) & 1023)) & 1023));
-  constexpr bool kMovesRegisters = Shape::kWarpGroups > 1;
-  if (threadIdx.x == 0) shared.init();
-  __syncthreads();
-  begin();
-  const int claimed = threadIdx.x == 64 ? Schedule<Shape::kRowTiles>::claim_of(ffn) : 0;
-  const Schedule<Shape::kRowTiles> schedule(ffn);
+// The first warpgroup's threads that do something.
+inline constexpr int kWeightProducer = 0;
+inline constexpr int kTokenProducer = 32;
+inline constexpr int kClaimer = 64;
+inline constexpr int kFinisher = 96;
 
+// A CTA's life, once there is a schedule. `claimed`: its first tile, known to thread kClaimer.
+// kTokens…: the widths of product that are built, narrowest first.
+
+template <typename Shape, typename Act, int... kTokens, typename Segments>
+__device__ void work(const Ffn& ffn, const Schedule<Shape::kRowTiles, Segments>& schedule,
+                     int claimed, FfnShared<Shape>& shared) {
+  constexpr bool kMovesRegisters = Shape::kWarpGroups > 1;
   if (threadIdx.x < 128) {
     if constexpr (kMovesRegisters) shrink_registers<40>();
-    if (threadIdx.x == 0) produce_weights(ffn, schedule, shared);
-    if (threadIdx.x == 32) produce_tokens(ffn, schedule, shared);
-    if (threadIdx.x == 64) claim_tiles(schedule, claimed, shared);
-    if (threadIdx.x == 96) finish_tiles(ffn, shared);
+    if (threadIdx.x == kWeightProducer) produce_weights(ffn, schedule, shared);
+    if (threadIdx.x == kTokenProducer) produce_tokens(ffn, schedule, shared);
+    if (threadIdx.x == kClaimer) claim_tiles(schedule, claimed, shared);
+    if (threadIdx.x == kFinisher) finish_tiles(ffn, shared);
   } else {
     if constexpr (kMovesRegisters) grow_registers<232>();
     const int warpgroup = threadIdx.x / 128 - 1;
@@ -132,8 +134,8 @@ __global__ void __launch_bounds__(Shape::kThreads, 1) ffn_kernel(const __grid_co
       }
       const int first = Shape::kTakeTurns ? 0 : warpgroup * Shape::kOwnRowTiles;
       if (first < tile.row_tiles) {
-        consume_narrowest<Shape, Act, kTokens...>(ffn, tile, schedule.blocks(tile.segment), first,
-                                                  shared, ring);
+        consume_narrowest<Shape, Act, kTokens...>(
+            ffn, schedule.routed(), tile, schedule.blocks(tile.segment), first, shared, ring);
       } else {
         pass(tile, shared, ring);
       }
@@ -144,9 +146,30 @@ __global__ void __launch_bounds__(Shape::kThreads, 1) ffn_kernel(const __grid_co
   }
 }
 
+// Stages begin where the swizzle's pattern does.
+template <typename Shared>
+constexpr std::size_t kAlignedBytes = sizeof(Shared) + 1024;
+template <typename Shared>
+__device__ Shared& aligned_shared(std::uint8_t* memory) {
+  return *reinterpret_cast<Shared*>(memory + ((1024 - (shared_address(memory) & 1023)) & 1023));
+}
+
+template <typename Shape, typename Act, int... kTokens>
+__global__ void __launch_bounds__(Shape::kThreads, 1) ffn_kernel(const __grid_constant__ Ffn ffn) {
+  extern __shared__ std::uint8_t memory[];
+  auto& shared = aligned_shared<FfnShared<Shape>>(memory);
+  if (threadIdx.x == 0) shared.init();
+  __syncthreads();
+  begin();
+  // Before there is a schedule: answer and the plan's sizes are then under way together.
+  const int claimed = threadIdx.x == kClaimer ? claim_tile(ffn) : 0;
+  work<Shape, Act, kTokens...>(ffn, Schedule<Shape::kRowTiles, PlannedSegments>(ffn, {ffn.plan}),
+                               claimed, shared);
+}
+
 template <typename Shape, typename Act, int... kTokens>
 void launch_ffn(const Ffn& ffn, cudaStream_t stream) {
-  constexpr std::size_t kBytes = sizeof(FfnShared<Shape>) + 1024;
+  constexpr std::size_t kBytes = kAlignedBytes<FfnShared<Shape>>;
   const auto kernel = ffn_kernel<Shape, Act, kTokens...>;
   allow_shared_memory(kernel, kBytes);
   launch("ffn", kernel, multiprocessors(), Shape::kThreads, kBytes, stream, ffn);

@@ -86,8 +86,8 @@ __device__ Tile next_tile(FfnShared<Shape>& shared, Cursor<kQueue>& cursor) {
 
 // Claims tiles, a few ahead: a claim takes as long as a small tile, so that the next one is under
 // way while this one's segment is looked up. `claimed`: the first. One thread.
-template <typename Shape>
-__device__ void claim_tiles(const Schedule<Shape::kRowTiles>& schedule, int claimed,
+template <typename Shape, typename Segments>
+__device__ void claim_tiles(const Schedule<Shape::kRowTiles, Segments>& schedule, int claimed,
                             FfnShared<Shape>& shared) {
   Cursor<kQueue> queue;
   for (;;) {
@@ -103,8 +103,9 @@ __device__ void claim_tiles(const Schedule<Shape::kRowTiles>& schedule, int clai
 }
 
 // Copies the weights of the tiles. One thread.
-template <typename Shape>
-__device__ void produce_weights(const Ffn& ffn, const Schedule<Shape::kRowTiles>& schedule,
+template <typename Shape, typename Segments>
+__device__ void produce_weights(const Ffn& ffn,
+                                const Schedule<Shape::kRowTiles, Segments>& schedule,
                                 FfnShared<Shape>& shared) {
   Cursor<kQueue> queue;
   Cursor<Shape::kStages> ring;
@@ -137,8 +138,8 @@ __device__ void produce_weights(const Ffn& ffn, const Schedule<Shape::kRowTiles>
 }
 
 // Copies the tokens of the tiles: x, or h once it is complete. One thread.
-template <typename Shape>
-__device__ void produce_tokens(const Ffn& ffn, const Schedule<Shape::kRowTiles>& schedule,
+template <typename Shape, typename Segments>
+__device__ void produce_tokens(const Ffn& ffn, const Schedule<Shape::kRowTiles, Segments>& schedule,
                                FfnShared<Shape>& shared) {
   Cursor<kQueue> queue;
   Cursor<Shape::kStages> ring;

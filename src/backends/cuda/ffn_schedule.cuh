@@ -18,21 +18,32 @@ struct Tile {
   std::int32_t blocks;     // of columns
 };
 
-template <int kRowTiles>
+// The segments of the routed experts, as a plan in memory has them.
+struct PlannedSegments {
+  static constexpr bool kSlotRows = false;  // a segment's outputs stand side by side
+  const Plan& plan;
+
+  __device__ int count() const { return *plan.segment_count; }
+  __device__ Segment at(int index) const { return plan.segments[index]; }
+};
+
+__device__ inline int claim_tile(const Ffn& ffn) { return atomicAdd(ffn.plan.next_tile, 1); }
+
+template <int kRowTiles, typename Segments>
 class Schedule {
  public:
-  __device__ explicit Schedule(const Ffn& ffn)
+  __device__ Schedule(const Ffn& ffn, const Segments& segments)
       : ffn_(ffn),
+        routed_(segments),
         shared1_(tiles_of(ffn.shared.tiles1)),
         routed1_(tiles_of(ffn.routed.tiles1)),
         tiles2_(tiles_of(ffn.tiles2)),
-        segments_(ffn.shared_segments + *ffn.plan.segment_count),
-        end1_(ffn.shared_segments * shared1_ + *ffn.plan.segment_count * routed1_),
-        end_(end1_ + segments_ * tiles2_) {}
+        end1_(ffn.shared_segments * shared1_ + segments.count() * routed1_),
+        end_(end1_ + (ffn.shared_segments + segments.count()) * tiles2_) {}
 
-  __device__ int claim() const { return claim_of(ffn_); }
-  // The same before there is a schedule: answer and the plan's sizes are then under way together.
-  __device__ static int claim_of(const Ffn& ffn) { return atomicAdd(ffn.plan.next_tile, 1); }
+  __device__ int claim() const { return claim_tile(ffn_); }
+
+  __device__ const Segments& routed() const { return routed_; }
 
   // Tiles of GEMM 1 that a segment's h consists of.
   __device__ int tiles_of_h(int segment) const {
@@ -93,9 +104,9 @@ class Schedule {
 
   __device__ void place_routed(Tile& tile, int t, int tiles) const {
     const int own = t / tiles;
-    const Segment any = ffn_.plan.segments[own];
+    const Segment any = routed_.at(own);
     place(tile, t, any.run, any.parts, tiles);
-    tile.segment = tile.index == own ? any : ffn_.plan.segments[tile.index];
+    tile.segment = tile.index == own ? any : routed_.at(tile.index);
     tile.index += ffn_.shared_segments;
   }
 
@@ -111,7 +122,8 @@ class Schedule {
   }
 
   const Ffn& ffn_;
-  int shared1_, routed1_, tiles2_, segments_, end1_, end_;
+  Segments routed_;
+  int shared1_, routed1_, tiles2_, end1_, end_;
 };
 
 }  // namespace sluice::cuda

@@ -35,9 +35,9 @@ __device__ void choose_by_rank(const Routing& args, float logit, RankScratch<kTh
   Softmax softmax;
   if (router.score_func == ScoreFunc::softmax && router.score_order == ScoreOrder::before_topk) {
     // What exp(logit - maximum) would add up to is finite unless …
-    const bool spoilt = __syncthreads_or(present && !(logit < -minus_infinity())) != 0;
+    const bool finite = __syncthreads_and(!present || logit < -minus_infinity()) != 0;
     const bool any = __syncthreads_or(present && logit > minus_infinity()) != 0;
-    softmax.total = spoilt || !any ? minus_infinity() : 1.0f;
+    softmax.total = total_of(finite, any);
   }
   float score[1];
   choice_scores<1>(args, {logit}, softmax, thread, score);

@@ -13,9 +13,6 @@
 
 namespace sluice::cuda {
 
-// Up to here the tokens of a call are one group: every expert that is hit computes all of them, so
-// that tokens need not be sorted.
-inline constexpr int kDenseTokens = 8;
 inline constexpr int kMaxTopK = 32;
 inline constexpr int kMaxExperts = 1024;
 
@@ -174,15 +171,9 @@ struct Ffn {
 // Before all others, if at all.
 void router_logits(const RouterLogits& args, cudaStream_t stream);
 
-// One launch each, in the order of the stream. Routing, plan and staging of any number of tokens …
+// One launch each, in the order of the stream. (Of few tokens: few/few.hpp.)
 void route(const Routing& routing, const Plan& plan, const Prefetch& prefetch, cudaStream_t stream);
 void place(const Plan& plan, const Staging& staging, cudaStream_t stream);
-// … of few (routes_few) at once …
-void route_few(const Routing& routing, const Plan& plan, const Staging& staging,
-               const Prefetch& prefetch, cudaStream_t stream);
-// … and of at most kDenseTokens.
-void prepare_dense(const Routing& routing, const Plan& plan, const Staging& staging,
-                   cudaStream_t stream);
 void run_ffn(const Ffn& ffn, cudaStream_t stream);
 void combine(const Combine& args, const Plan& plan, cudaStream_t stream);
 

@@ -106,6 +106,37 @@ __device__ inline void store(std::uint32_t* to, std::uint32_t value, std::uint64
                : "memory");
 }
 
+// ---- Shared memory, by address ---------------------------------------------------------------
+
+// By predicate: the compiler would make branches of these.
+__device__ inline void store_shared_if(bool wanted, std::uint32_t to, std::uint64_t value) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.s32 p, %0, 0;\n@p st.shared.b64 [%1], %2;\n}\n" ::"r"(
+                   static_cast<int>(wanted)),
+               "r"(to), "l"(value)
+               : "memory");
+}
+__device__ inline void store_shared_if(bool wanted, std::uint32_t to, float value) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.s32 p, %0, 0;\n@p st.shared.f32 [%1], %2;\n}\n" ::"r"(
+                   static_cast<int>(wanted)),
+               "r"(to), "f"(value)
+               : "memory");
+}
+__device__ inline ulonglong2 load_shared_pair(std::uint32_t from) {
+  ulonglong2 values;
+  asm volatile("ld.shared.v2.b64 {%0, %1}, [%2];" : "=l"(values.x), "=l"(values.y) : "r"(from));
+  return values;
+}
+
+// `count` + (a > b), by the carry of a + ~b: no comparison whose answer waits for another.
+__device__ inline int count_greater(int count, std::uint64_t a, std::uint64_t not_b) {
+  asm("{\n.reg .b32 al, ah, bl, bh, low, high;\n"
+      "mov.b64 {al, ah}, %1;\nmov.b64 {bl, bh}, %2;\n"
+      "add.cc.u32 low, al, bl;\naddc.cc.u32 high, ah, bh;\naddc.u32 %0, %0, 0;\n}\n"
+      : "+r"(count)
+      : "l"(a), "l"(not_b));
+  return count;
+}
+
 // Between ordinary accesses to memory and the copy engine's, whichever comes first.
 __device__ inline void proxy_fence() { asm volatile("fence.proxy.async;" ::: "memory"); }
 

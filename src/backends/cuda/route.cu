@@ -16,13 +16,12 @@ constexpr int max_warps(int per_lane) { return per_lane <= 8 ? 32 : 16; }
 template <int kPerLane>
 __global__ void __launch_bounds__(max_warps(kPerLane) * 32, 1)
     route_kernel(const __grid_constant__ Routing args, Plan plan, Prefetch ahead) {
-  extern __shared__ std::uint32_t memory[];
+  extern __shared__ __align__(16) float scratch[];
   // [words, experts]: bit t of an expert's words says that the block's token t chose it.
   const int words = (plan.block_tokens + 31) / 32;
-  std::uint32_t* chosen = memory;
-  auto* local = reinterpret_cast<std::int16_t*>(memory + words * plan.count_row);  // of each slot
-  auto* scratch =
-      reinterpret_cast<float*>(memory + words * plan.count_row + plan.block_slots() / 2);
+  auto* chosen =
+      reinterpret_cast<std::uint32_t*>(scratch + blockDim.x / 32 * group_scratch(args.router));
+  auto* local = reinterpret_cast<std::int16_t*>(chosen + words * plan.count_row);  // of each slot
   for (int i = threadIdx.x; i < words * plan.count_row; i += blockDim.x) chosen[i] = 0;
   start_next();
   prefetch(ahead);

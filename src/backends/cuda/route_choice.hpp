@@ -14,14 +14,6 @@ constexpr int experts_per_lane(std::int64_t experts) {
   return experts <= 128 ? 4 : experts <= 256 ? 8 : experts <= 512 ? 16 : 32;
 }
 
-// Few enough tokens for every block of threads to route all of them, a warp each, and to have a
-// thread per expert.
-inline constexpr int kFewTokens = 32;
-inline constexpr int kFewExperts = 512;
-constexpr bool routes_few(std::int64_t tokens, std::int64_t experts) {
-  return tokens <= kFewTokens && experts <= kFewExperts;
-}
-
 // Tokens of one block of the counting sort: as many blocks as multiprocessors where there are
 // tokens enough, a warp per token where there are not. At most 255, since counts are bytes.
 inline constexpr int kMaxBlocks = 128;
@@ -54,12 +46,17 @@ constexpr std::int64_t prefetch_bytes(std::int64_t slots, std::int64_t hidden,
   return (weights < kMost ? weights : kMost) / kTileBytes * kTileBytes;
 }
 
-// Floats of shared memory that a warp needs to route a token: who was chosen, and for groups the
-// scores of experts and groups.
+// Of a warp's candidates for the K best experts, so many are told apart side by side.
+inline constexpr int kMostCandidates = 64;
+inline constexpr int kRankBatch = 8;  // compared together
+
+// Floats of shared memory that a warp needs to route a token: candidates (key and expert, logit),
+// who was chosen, and for groups the scores of experts and groups.
+inline constexpr int kChoiceFloats = 3 * kMostCandidates + 2 * kRankBatch + 2 * kMaxTopK;
 SLUICE_HOST_DEVICE constexpr int group_scratch(const RouterSpec& router) {
   const bool grouped = router.n_group > 1;
   const int scores = grouped ? static_cast<int>(router.num_experts + router.n_group) : 0;
-  return 2 * kMaxTopK + (scores + 1) / 2 * 2;
+  return kChoiceFloats + (scores + 3) / 4 * 4;
 }
 
 }  // namespace sluice::cuda

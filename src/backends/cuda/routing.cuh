@@ -7,6 +7,8 @@
 #include "backends/cuda/device_elements.cuh"
 #include "backends/cuda/launch.cuh"
 #include "backends/cuda/params.hpp"
+#include "backends/cuda/ptx.cuh"
+#include "backends/cuda/route_choice.hpp"
 #include "backends/cuda/routing_weights.cuh"
 
 namespace sluice::cuda {
@@ -15,6 +17,11 @@ struct RoutedSlot {
   std::int32_t id = -1;  // global expert
   float weight = 0.0f;
 };
+
+// Whether a softmax has a finite total: all that a choice among its scores needs of it.
+__device__ inline float total_of(bool finite, bool any) {
+  return finite && any ? 1.0f : minus_infinity();
+}
 
 // What the K best are chosen by. Without bias and groups that is the logit itself: every score
 // function increases with it. `first`: the expert of this thread's first logit; 32 lie between two.
@@ -132,13 +139,20 @@ struct Chosen {
   float logit;
 };
 
-// The `top_k` experts of the largest keys, ties to the lower one: lane k gets the k-th. Keys are
-// used up. `chosen`: [kMaxTopK] of this warp. What leads from one round to the next is short and
-// has no branch: who was chosen is left in shared memory, and read when all are.
+struct alignas(16) ChoiceScratch {  // of a warp
+  std::uint64_t order[kMostCandidates + kRankBatch];
+  float logit[kMostCandidates];
+  Chosen chosen[kMaxTopK];
+};
+static_assert(sizeof(ChoiceScratch) == kChoiceFloats * sizeof(float));
+
+// One after the other, for any number. Keys are used up. What leads from one round to the next is
+// short and has no branch: who was chosen is left in shared memory, and read when all are.
 template <int kPerLane>
-__device__ Chosen choose(int top_k, std::uint32_t (&key)[kPerLane], const float (&logit)[kPerLane],
-                         Chosen* chosen) {
+__device__ void choose_in_turn(int top_k, std::uint32_t (&key)[kPerLane],
+                               const float (&logit)[kPerLane], Chosen* chosen) {
   const int lane = threadIdx.x % 32;
+  __syncwarp();  // others may still read who was chosen for the warp's last token
 #pragma unroll 1
   for (int slot = 0; slot < top_k; ++slot) {
     std::uint32_t best = key[0];
@@ -160,46 +174,128 @@ __device__ Chosen choose(int top_k, std::uint32_t (&key)[kPerLane], const float 
     }
     if (own == expert) chosen[slot] = {static_cast<std::int32_t>(expert), value};
   }
-  __syncwarp();
-  return chosen[lane];
 }
 
-// `scratch`: group_scratch() floats of this warp, aligned to 8 bytes.
+// All at once, by how many are better, at most sixteen. Candidates are those that reach the least
+// of the best of as many groups of lanes: as many as there are groups do. False if they are too
+// many.
 template <int kPerLane>
-__device__ RoutedSlot route_logits(const Routing& args, int token, float* scratch) {
+__device__ bool choose_at_once(int top_k, const std::uint32_t (&key)[kPerLane],
+                               const float (&logit)[kPerLane], ChoiceScratch& scratch) {
+  const int lane = threadIdx.x % 32;
+  std::uint32_t best = key[0];
+#pragma unroll
+  for (int i = 1; i < kPerLane; ++i) best = max(best, key[i]);
+  best = max(best, __shfl_xor_sync(kAllLanes, best, 1));
+  if (top_k <= 8) best = max(best, __shfl_xor_sync(kAllLanes, best, 2));
+  // Not 0: that marks lanes without an expert.
+  const std::uint32_t least = max(__reduce_min_sync(kAllLanes, best), 1u);
+  unsigned reaching[kPerLane];
+#pragma unroll
+  for (int i = 0; i < kPerLane; ++i) reaching[i] = __ballot_sync(kAllLanes, key[i] >= least);
+  const std::uint32_t orders = shared_address(scratch.order);
+  const std::uint32_t logits = shared_address(scratch.logit);
+  int count = 0;
+#pragma unroll
+  for (int i = 0; i < kPerLane; ++i) {
+    // Too many go round: nobody reads them.
+    const unsigned at = (count + __popc(reaching[i] & ((1u << lane) - 1))) % kMostCandidates;
+    const bool reaches = key[i] >= least;
+    store_shared_if(reaches, orders + at * 8,
+                    std::uint64_t{key[i]} << 32 | ~static_cast<unsigned>(i * 32 + lane));
+    store_shared_if(reaches, logits + at * 4, logit[i]);
+    count += __popc(reaching[i]);
+  }
+  if (count > kMostCandidates) return false;
+  store_shared_if(lane < kRankBatch, orders + (count + lane) * 8, std::uint64_t{0});
+  __syncwarp();
+  for (int own = lane; own < count; own += 32) {
+    const std::uint64_t mine = scratch.order[own];
+    int ranks[2] = {};
+#pragma unroll 1
+    for (int first = 0; first < count; first += kRankBatch) {
+#pragma unroll
+      for (int i = 0; i < kRankBatch; i += 2) {
+        const ulonglong2 two = load_shared_pair(orders + (first + i) * 8);
+        ranks[0] = count_greater(ranks[0], two.x, ~mine);
+        ranks[1] = count_greater(ranks[1], two.y, ~mine);
+      }
+    }
+    const int rank = ranks[0] + ranks[1];
+    if (rank < top_k) {
+      scratch.chosen[rank] = {static_cast<std::int32_t>(~static_cast<unsigned>(mine)),
+                              scratch.logit[own]};
+    }
+  }
+  return true;
+}
+
+// The `top_k` experts of the largest keys, ties to the lower one: lane k gets the k-th. Keys are
+// used up.
+template <int kPerLane>
+__device__ Chosen choose(int top_k, std::uint32_t (&key)[kPerLane], const float (&logit)[kPerLane],
+                         ChoiceScratch& scratch) {
+  if (top_k > 16 || !choose_at_once(top_k, key, logit, scratch)) {
+    choose_in_turn(top_k, key, logit, scratch.chosen);
+  }
+  __syncwarp();
+  return scratch.chosen[threadIdx.x % 32];
+}
+
+// Over a warp's logits.
+template <int kPerLane>
+__device__ Softmax softmax_of(const Routing& args, const float (&logit)[kPerLane]) {
+  const int lane = threadIdx.x % 32;
+  float maximum = minus_infinity();
+#pragma unroll
+  for (int i = 0; i < kPerLane; ++i) maximum = fmaxf(maximum, logit[i]);
+  Softmax softmax;
+  softmax.maximum = warp_max(maximum);
+  float total = 0.0f;
+#pragma unroll
+  for (int i = 0; i < kPerLane; ++i) {
+    if (i * 32 + lane < args.router.num_experts) total += expf(logit[i] - softmax.maximum);
+  }
+  softmax.total = warp_sum(total);
+  return softmax;
+}
+
+// The K best experts of a token, lane k the k-th. `softmax` is set where the score function is one,
+// before the choice: for weights too, or, if nobody asks for these, as far as the choice needs it.
+// `scratch`: group_scratch() floats of this warp, aligned to 16 bytes.
+template <int kPerLane, bool kForWeights>
+__device__ Chosen choose_experts(const Routing& args, int token, float* scratch, Softmax& softmax) {
   const RouterSpec& router = args.router;
   const int lane = threadIdx.x % 32;
   const int experts = static_cast<int>(router.num_experts);
-  const int top_k = static_cast<int>(router.top_k);
   float logit[kPerLane];
   load_logits(args, token, lane, logit);
 
-  Softmax softmax;
   if (router.score_func == ScoreFunc::softmax && router.score_order == ScoreOrder::before_topk) {
-    float maximum = minus_infinity();
+    if (kForWeights || args.correction_bias != nullptr || router.n_group > 1) {
+      softmax = softmax_of(args, logit);
+    } else {
+      bool finite = true;
+      bool any = false;
 #pragma unroll
-    for (int i = 0; i < kPerLane; ++i) maximum = fmaxf(maximum, logit[i]);
-    softmax.maximum = warp_max(maximum);
-    float total = 0.0f;
-#pragma unroll
-    for (int i = 0; i < kPerLane; ++i) {
-      if (i * 32 + lane < experts) total += expf(logit[i] - softmax.maximum);
+      for (int i = 0; i < kPerLane; ++i) {
+        if (i * 32 + lane >= experts) continue;
+        finite = finite && logit[i] < -minus_infinity();
+        any = any || logit[i] > minus_infinity();
+      }
+      softmax.total = total_of(__all_sync(kAllLanes, finite), __any_sync(kAllLanes, any));
     }
-    softmax.total = warp_sum(total);
   }
 
   float score[kPerLane];
   choice_scores(args, logit, softmax, lane, score);
-  if (router.n_group > 1) mask_groups(router, score, scratch + 2 * kMaxTopK);
+  if (router.n_group > 1) mask_groups(router, score, scratch + kChoiceFloats);
 
   std::uint32_t key[kPerLane];
 #pragma unroll
   for (int i = 0; i < kPerLane; ++i) key[i] = i * 32 + lane < experts ? choice_key(score[i]) : 0;
-  const Chosen chosen = choose(top_k, key, logit, reinterpret_cast<Chosen*>(scratch));
-  const bool active = lane < top_k;
-  const float weight =
-      weigh(args, active ? chosen.expert : 0, active ? chosen.logit : 0.0f, softmax);
-  return {active ? chosen.expert : -1, weight};
+  return choose(static_cast<int>(router.top_k), key, logit,
+                *reinterpret_cast<ChoiceScratch*>(scratch));
 }
 
 // Given routing: ids out of range or named before, and weights that are not finite, are skipped.
@@ -220,10 +316,25 @@ __device__ inline RoutedSlot given_slot(const Routing& args, int token) {
   return {static_cast<std::int32_t>(id), weight};
 }
 
+// Lane k gets slot k: its global expert or -1, and its weight.
 template <int kPerLane>
 __device__ RoutedSlot route_token(const Routing& args, int token, float* scratch) {
   if (args.logits == nullptr) return given_slot(args, token);
-  return route_logits<kPerLane>(args, token, scratch);
+  Softmax softmax;
+  const Chosen chosen = choose_experts<kPerLane, true>(args, token, scratch, softmax);
+  const bool active = threadIdx.x % 32 < args.router.top_k;
+  const float weight =
+      weigh(args, active ? chosen.expert : 0, active ? chosen.logit : 0.0f, softmax);
+  return {active ? chosen.expert : -1, weight};
+}
+
+// The same without weights.
+template <int kPerLane>
+__device__ RoutedSlot choose_token(const Routing& args, int token, float* scratch) {
+  if (args.logits == nullptr) return given_slot(args, token);
+  Softmax softmax;
+  const Chosen chosen = choose_experts<kPerLane, false>(args, token, scratch, softmax);
+  return {threadIdx.x % 32 < args.router.top_k ? chosen.expert : -1, 0.0f};
 }
 
 // -1: no expert, or another rank's.

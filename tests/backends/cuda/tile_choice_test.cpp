@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "backends/cuda/combine_choice.hpp"
+#include "backends/cuda/flow_choice.hpp"
 #include "backends/cuda/params.hpp"
 #include "backends/cuda/route_choice.hpp"
 
@@ -105,15 +106,36 @@ TEST(CudaRouteChoice, EveryExpertHasALane) {
   }
   RouterSpec router;
   router.num_experts = 256;
-  EXPECT_EQ(group_scratch(router), 64);
+  EXPECT_EQ(group_scratch(router), kChoiceFloats);
   router.n_group = 8;
-  EXPECT_EQ(group_scratch(router), 328);
+  EXPECT_EQ(group_scratch(router), kChoiceFloats + 264);  // scores of experts and of groups
 }
 
-TEST(CudaRouteChoice, FewTokensAreRoutedByEveryBlock) {
-  EXPECT_TRUE(routes_few(32, 512));
-  EXPECT_FALSE(routes_few(33, 512));  // more than bits of a word
-  EXPECT_FALSE(routes_few(9, 513));   // more than threads
+TEST(CudaFlowChoice, FewTokensOfSmallExpertsAreNotPlanned) {
+  const FlowSizes small{1, 256, 14'000'000, false};
+  const auto flow = [](FlowSizes sizes, std::int64_t tokens) {
+    sizes.tokens = tokens;
+    return choose_flow(sizes);
+  };
+  EXPECT_EQ(flow(small, 1), Flow::dense);
+  EXPECT_EQ(flow(small, 16), Flow::dense);
+  EXPECT_EQ(flow(small, 17), Flow::sorted);
+  EXPECT_EQ(flow(small, 64), Flow::sorted);
+  EXPECT_EQ(flow(small, 65), Flow::planned);  // more than bits of two words
+  FlowSizes weighted = small;
+  weighted.weight_on_input = true;
+  EXPECT_EQ(flow(weighted, 16), Flow::sorted);  // rows differ from expert to expert
+  FlowSizes large = small;
+  large.expert_bytes = 352'000'000;
+  EXPECT_EQ(flow(large, 16), Flow::dense);
+  EXPECT_EQ(flow(large, 17), Flow::planned);
+  large.weight_on_input = true;
+  EXPECT_EQ(flow(large, 16), Flow::planned);
+  FlowSizes many = small;
+  many.num_experts = 512;
+  EXPECT_EQ(flow(many, 1), Flow::dense);
+  many.num_experts = 513;
+  EXPECT_EQ(flow(many, 1), Flow::planned);
 }
 
 }  // namespace
