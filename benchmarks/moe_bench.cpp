@@ -1,16 +1,18 @@
 #include "moe_bench.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
-#include <random>
+#include <set>
+#include <type_traits>
 
 #include "base/aligned_buffer.hpp"
 #include "base/fail.hpp"
 #include "base/float_types.hpp"
 #include "base/workspace.hpp"
+#include "bench_weights.hpp"
 #include "ceilings.hpp"
 #include "clock.hpp"
+#include "compare_tokens.hpp"
 #include "kernels/isa_list.hpp"
 #include "machine.hpp"
 #include "peer.hpp"
@@ -25,14 +27,6 @@ namespace {
 constexpr std::size_t kCeilingBytes = std::size_t{512} << 20;
 constexpr std::size_t kRoutings = 8;
 
-std::vector<std::uint16_t> random_bf16(std::int64_t count, float spread, std::uint32_t seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0.0f, spread);
-  std::vector<std::uint16_t> values(static_cast<std::size_t>(count));
-  for (auto& value : values) value = float_to_bf16(normal(generator));
-  return values;
-}
-
 // Samples of the rounds of one row.
 struct Samples {
   std::vector<double> time, floor, percent, bandwidth, arithmetic, peer, ratio, hit, bytes;
@@ -42,33 +36,25 @@ class Bench {
  public:
   explicit Bench(const MoeBenchOptions& options)
       : options_(options),
+        peer_entry_(find_peer(options.peer)),
         spec_(bench_spec(options.shape)),
+        weights_(options.shape),
         executor_(make_executor(options.threads)),
         ceilings_(*executor_, kCeilingBytes),
         most_tokens_(*std::max_element(options.tokens.begin(), options.tokens.end())) {
-    const Shape& shape = options.shape;
     check_memory();
-    // One expert's values for all of them: packing copies, so each still has its own memory.
-    const auto gate_up = random_bf16(2 * shape.intermediate * shape.hidden, 0.02f, 2);
-    const auto down = random_bf16(shape.hidden * shape.intermediate, 0.02f, 3);
-    const auto count = static_cast<std::size_t>(shape.experts);
-    MoeWeights weights;
-    weights.gate_up_proj.assign(
-        count, {gate_up.data(), DType::bf16, {2 * shape.intermediate, shape.hidden}, {}});
-    weights.down_proj.assign(count,
-                             {down.data(), DType::bf16, {shape.hidden, shape.intermediate}, {}});
     const Choice choice = choose_backend(spec_, options.backend);
     variant_ = choice.variant;
     LoadOptions load;
     load.executor = executor_;
     load.may_round_slot_outputs = options.may_round_slot_outputs;
-    experts_ = choice.backend->load(spec_, weights, load);
+    experts_ = choice.backend->load(spec_, weights_.views(), load);
     workspace_ = AlignedBuffer(experts_->workspace_bytes(most_tokens_));
-    if (options.peer) {
-      peer_ =
-          make_onednn_peer(shape, gate_up, down, executor_->workers(), *executor_, most_tokens_);
+    if (peer_entry_ != nullptr) {
+      peer_ = peer_entry_->make(
+          {options_.shape, weights_, executor_->workers(), *executor_, most_tokens_});
     }
-    hidden_ = random_bf16(most_tokens_ * shape.hidden, 1.0f, 4);
+    hidden_ = random_bf16_values(most_tokens_ * options.shape.hidden, 1.0f, 4);
     output_.resize(hidden_.size());
   }
 
@@ -99,6 +85,7 @@ class Bench {
     row.bytes = spread_of(samples.bytes).median;
     row.operations = operations(tokens);
     row.workspace_bytes = experts_->workspace_bytes(tokens);
+    row.checked_tokens = checked_;
     return row;
   }
 
@@ -120,12 +107,12 @@ class Bench {
   void check_memory() const {
     const double needed = static_cast<double>(options_.shape.experts) *
                           static_cast<double>(options_.shape.expert_bytes()) *
-                          (options_.peer ? 2.0 : 1.0);
+                          (peer_entry_ != nullptr ? 2.0 : 1.0);
     const double free = available_memory();
     if (needed <= free) return;
     fail(ErrorKind::user, "{} needs {:.1f} GB of weights{}; {:.1f} GB of memory are available",
-         options_.shape.name, needed * 1e-9, options_.peer ? " (half of them for the peer)" : "",
-         free * 1e-9);
+         options_.shape.name, needed * 1e-9,
+         peer_entry_ != nullptr ? " (half of them for the peer)" : "", free * 1e-9);
   }
 
   double operations(std::int64_t tokens) const {
@@ -134,7 +121,45 @@ class Bench {
            static_cast<double>(shape.intermediate);
   }
 
-  // The warm-up round has no samples.
+  LayerValues values() const {
+    const auto widened = [](std::span<const std::uint16_t> all) {
+      std::vector<float> floats(all.size());
+      std::transform(all.begin(), all.end(), floats.begin(), bf16_to_float);
+      return floats;
+    };
+    const auto half = static_cast<std::size_t>(options_.shape.intermediate * options_.shape.hidden);
+    const auto width = static_cast<std::size_t>(options_.shape.hidden);
+    return {
+        [=, this](std::int64_t e) { return widened(weights_.gate_up(e).first(half)); },
+        [=, this](std::int64_t e) { return widened(weights_.gate_up(e).last(half)); },
+        [=, this](std::int64_t e) { return widened(weights_.down(e)); },
+        [=, this](std::int64_t t) {
+          return widened(std::span(hidden_).subspan(static_cast<std::size_t>(t) * width, width));
+        }};
+  }
+
+  // The first, middle and last token of what was just computed, ours and the peer's.
+  void check(std::int64_t tokens, const std::vector<float>& logits,
+             const std::vector<std::int32_t>& ids, const std::vector<float>& weights) {
+    const auto row = [](const auto& all, std::int64_t token, std::int64_t columns) {
+      return std::decay_t<decltype(all)>(all.begin() + token * columns,
+                                         all.begin() + (token + 1) * columns);
+    };
+    const Shape& shape = options_.shape;
+    std::vector<ComputedToken> computed;
+    for (const std::int64_t t : std::set<std::int64_t>{0, tokens / 2, tokens - 1}) {
+      computed.push_back({t, row(logits, t, shape.experts), row(ids, t, shape.top_k),
+                          row(weights, t, shape.top_k), row(output_, t, shape.hidden)});
+    }
+    compare_tokens(variant_, shape, spec_, values(), computed, options_.may_round_slot_outputs,
+                   *executor_);
+    checked_ = static_cast<std::int64_t>(computed.size());
+    if (!peer_) return;
+    for (ComputedToken& token : computed) token.output = peer_->output(token.token);
+    compare_tokens(peer_->name(), shape, spec_, values(), computed, false, *executor_);
+  }
+
+  // The warm-up round has no samples: it is checked.
   void measure(std::int64_t tokens, const std::vector<float>& logits, Samples* samples) {
     const Shape& shape = options_.shape;
     std::vector<std::int32_t> ids(static_cast<std::size_t>(tokens * shape.top_k));
@@ -142,6 +167,8 @@ class Bench {
     const double bandwidth = ceilings_.read_bandwidth();
     const double arithmetic = ceilings_.arithmetic(default_isa().bf16_loop);
 
+    // NaN where nothing is written.
+    if (samples == nullptr) std::fill(output_.begin(), output_.end(), std::uint16_t{0xffff});
     const double begin = seconds();
     experts_->forward({{hidden_.data(), DType::bf16, {tokens, shape.hidden}, {}},
                        {logits.data(), DType::f32, {tokens, shape.experts}, {}},
@@ -169,10 +196,13 @@ class Bench {
     if (peer_) {
       peer_->prepare(plan);
       const double peer_begin = seconds();
-      peer_->forward(hidden_.data(), plan, output_.data());
+      peer_->forward(hidden_.data(), plan);
       peer_time = seconds() - peer_begin;
     }
-    if (samples == nullptr) return;
+    if (samples == nullptr) {
+      check(tokens, logits, ids, weights);
+      return;
+    }
     const double bytes = static_cast<double>(hit * shape.expert_bytes());
     const double floor = std::max(bytes / bandwidth, operations(tokens) / arithmetic);
     samples->time.push_back(time * 1e3);
@@ -188,7 +218,9 @@ class Bench {
   }
 
   MoeBenchOptions options_;
+  const PeerEntry* peer_entry_;  // null: none
   MoeSpec spec_;
+  BenchWeights weights_;
   std::shared_ptr<Executor> executor_;
   Ceilings ceilings_;
   std::int64_t most_tokens_;
@@ -198,17 +230,10 @@ class Bench {
   std::unique_ptr<Peer> peer_;
   std::vector<std::uint16_t> hidden_;
   std::vector<std::uint16_t> output_;
+  std::int64_t checked_ = 0;
 };
 
 }  // namespace
-
-#ifndef SLUICE_HAVE_ONEDNN
-std::unique_ptr<Peer> make_onednn_peer(const Shape&, std::span<const std::uint16_t>,
-                                       std::span<const std::uint16_t>, int, Executor&,
-                                       std::int64_t) {
-  return nullptr;
-}
-#endif
 
 MoeBenchReport run_moe_bench(const MoeBenchOptions& options,
                              const std::function<void(const MoeBenchRow&)>& progress) {
@@ -218,6 +243,11 @@ MoeBenchReport run_moe_bench(const MoeBenchOptions& options,
   }
 #ifdef SLUICE_HAVE_CUDA_BENCH
   if (sluice::backend(options.backend).device({}).kind == DeviceKind::cuda) {
+    if (!options.peer.empty() && options.peer != "none") {
+      fail(ErrorKind::user,
+           "peer {}: peers run on the CPU; for a GPU's see benchmarks/peers/compare_gpu.py",
+           options.peer);
+    }
     return run_device_bench(options, progress);
   }
 #endif

@@ -23,8 +23,8 @@ struct MoeBenchOptions {
   Draw draw = Draw::uniform;
   std::vector<std::int64_t> tokens{1, 8, 32, 128, 512, 2048};
   std::string backend = "cpu";
-  int threads = 0;  // as make_executor
-  bool peer = true;
+  int threads = 0;                      // as make_executor
+  std::string peer;                     // find_peer's name; only with backends on the CPU
   bool may_round_slot_outputs = false;  // LoadOptions
   double seconds_per_row = 2.0;
   int least_rounds = 5;
@@ -46,7 +46,7 @@ struct MoeBenchRow {
   double bytes = 0.0;       // of the experts that were hit
   double operations = 0.0;  // of their products
   std::size_t workspace_bytes = 0;
-  std::int64_t checked_tokens = 0;  // compared with the reference before timing; GPU only
+  std::int64_t checked_tokens = 0;  // compared with the reference before timing
 };
 
 struct MoeBenchReport {

@@ -19,19 +19,21 @@ using dnnl::memory;
 
 class OneDnnPeer final : public Peer {
  public:
-  OneDnnPeer(const Shape& shape, std::span<const std::uint16_t> gate_up,
-             std::span<const std::uint16_t> down, int threads, Executor& executor,
-             std::int64_t most_tokens)
-      : shape_(shape), executor_(executor), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
-    omp_set_num_threads(threads);
-    const auto rows = static_cast<std::size_t>(most_tokens * shape.top_k);
-    x_.resize(rows * static_cast<std::size_t>(shape.hidden));
-    gate_up_out_.resize(rows * static_cast<std::size_t>(2 * shape.intermediate));
-    act_.resize(rows * static_cast<std::size_t>(shape.intermediate));
-    y_.resize(rows * static_cast<std::size_t>(shape.hidden));
-    for (std::int64_t e = 0; e < shape.experts; ++e) {
-      gate_up_.push_back(pack(gate_up, 2 * shape.intermediate, shape.hidden));
-      down_.push_back(pack(down, shape.hidden, shape.intermediate));
+  explicit OneDnnPeer(const PeerInput& input)
+      : shape_(input.shape),
+        executor_(input.executor),
+        engine_(dnnl::engine::kind::cpu, 0),
+        stream_(engine_) {
+    omp_set_num_threads(input.threads);
+    const auto rows = static_cast<std::size_t>(input.most_tokens * shape_.top_k);
+    x_.resize(rows * static_cast<std::size_t>(shape_.hidden));
+    gate_up_out_.resize(rows * static_cast<std::size_t>(2 * shape_.intermediate));
+    act_.resize(rows * static_cast<std::size_t>(shape_.intermediate));
+    y_.resize(rows * static_cast<std::size_t>(shape_.hidden));
+    output_.resize(static_cast<std::size_t>(input.most_tokens * shape_.hidden));
+    for (std::int64_t e = 0; e < shape_.experts; ++e) {
+      gate_up_.push_back(pack(input.weights.gate_up(e), 2 * shape_.intermediate, shape_.hidden));
+      down_.push_back(pack(input.weights.down(e), shape_.hidden, shape_.intermediate));
     }
   }
 
@@ -48,8 +50,7 @@ class OneDnnPeer final : public Peer {
     });
   }
 
-  void forward(const std::uint16_t* hidden, const ExpertPlan& plan,
-               std::uint16_t* output) override {
+  void forward(const std::uint16_t* hidden, const ExpertPlan& plan) override {
     const auto h = static_cast<std::size_t>(shape_.hidden);
     const auto i = static_cast<std::size_t>(shape_.intermediate);
     for_rows(plan.rows(), [&](std::size_t row) {
@@ -91,9 +92,14 @@ class OneDnnPeer final : public Peer {
       }
       default_isa().accumulate({sum.data(), rows.data(), weights.data(),
                                 static_cast<std::int64_t>(rows.size()), shape_.hidden, false});
-      default_isa().convert(
-          {sum.data(), output + token * h, shape_.hidden, RowFormat::f32, RowFormat::bf16, 1.0f});
+      default_isa().convert({sum.data(), output_.data() + token * h, shape_.hidden, RowFormat::f32,
+                             RowFormat::bf16, 1.0f});
     });
+  }
+
+  std::vector<std::uint16_t> output(std::int64_t token) const override {
+    const auto first = output_.begin() + token * shape_.hidden;
+    return {first, first + shape_.hidden};
   }
 
  private:
@@ -179,21 +185,19 @@ class OneDnnPeer final : public Peer {
   dnnl::stream stream_;
   std::vector<memory> gate_up_, down_;
   std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t>, matmul> products_;
-  std::vector<std::uint16_t> x_, act_;
+  std::vector<std::uint16_t> x_, act_, output_;
   std::vector<float> gate_up_out_, y_;
 };
 
 }  // namespace
 
-std::unique_ptr<Peer> make_onednn_peer(const Shape& shape, std::span<const std::uint16_t> gate_up,
-                                       std::span<const std::uint16_t> down, int threads,
-                                       Executor& executor, std::int64_t most_tokens) {
+std::unique_ptr<Peer> make_onednn_peer(const PeerInput& input) {
   try {
-    return std::make_unique<OneDnnPeer>(shape, gate_up, down, threads, executor, most_tokens);
+    return std::make_unique<OneDnnPeer>(input);
   } catch (const dnnl::error& error) {
     // Without AVX-512, this version has no bf16 product.
     fail(ErrorKind::unsupported,
-         "oneDNN cannot multiply bf16 on this machine ({}); leave it out with --no-peer",
+         "oneDNN cannot multiply bf16 on this machine ({}); leave it out with --peer none",
          error.what());
   }
 }

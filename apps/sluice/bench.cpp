@@ -18,14 +18,19 @@ namespace {
 constexpr const char* kFooter =
     R"(One row per number of tokens: the time from router logits to output, and how near it is to the
 floor, the larger of (bytes of the experts that were hit / read bandwidth) and (operations /
-arithmetic rate), both measured in the same rounds. Where this build has oneDNN, one of its matrix
-products per expert runs in the same rounds too. On a GPU the rate is that of a large product of
-cuBLAS, times are of graphs of eight routings, and a few tokens of every row are compared with the
-reference before it is timed.
+arithmetic rate), both measured in the same rounds. A few tokens of every row are compared with the
+reference before it is timed. On a GPU the rate is that of a large product of cuBLAS, and times are
+of graphs of eight routings.
+
+On the CPU a peer computes the same experts in the same rounds; its routing is not timed. What it
+makes is compared with the reference too. Which peers there are was decided when this was built:
+  onednn   one matrix product of oneDNN per expert; taken where no other is named
+  ggml     the MoE layer of ik_llama.cpp or of upstream's ggml (docs/performance.md, How to measure)
 
 Examples:
   sluice bench moe --shape trinity-mini
   sluice bench moe --shape trinity-mini --tokens 1,64 --draw zipf --threads 1 --json bench.json
+  sluice bench moe --shape qwen3-30b --peer ggml
   sluice bench moe --backend cuda --shape deepseek-v3 --tokens 1,64,4096 --routing hot
   sluice bench moe --backend cuda --shape 4096,1536,64,6
   sluice bench moe --shapes                    the layers that have names)";
@@ -51,7 +56,7 @@ int run_bench(Options& options) {
   if (options.shapes) return list_shapes();
   options.bench.shape = bench::shape(options.shape);
   options.bench.draw = bench::parse_draw(options.draw);
-  options.bench.peer = !options.no_peer;
+  if (options.no_peer) options.bench.peer = "none";
   bench::MoeBenchReport report;
   {
     ProgressLine line("measuring");
@@ -91,7 +96,10 @@ Run declare_bench(CLI::App& app) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   moe.add_option("--seed", options->bench.seed, "Of the weights, tokens and routing");
-  moe.add_flag("--no-peer", options->no_peer, "Leave oneDNN out");
+  auto* peer =
+      moe.add_option("--peer", options->bench.peer, "Who else computes the same, on the CPU")
+          ->check(CLI::IsMember({"onednn", "ggml", "none"}));
+  moe.add_flag("--no-peer", options->no_peer, "As --peer none")->excludes(peer);
   moe.add_flag("--round-slot-outputs", options->bench.may_round_slot_outputs,
                "Let the backend keep expert outputs in bf16 until it sums them, as most others do; "
                "cuda does. The comparison with the reference allows for it");

@@ -1,11 +1,5 @@
 #include "cuda/check_tokens.hpp"
 
-#include <atomic>
-#include <cmath>
-
-#include "backends/reference/expert.hpp"
-#include "backends/reference/routing.hpp"
-#include "base/fail.hpp"
 #include "base/float_types.hpp"
 #include "cuda/bench_tensors.hpp"
 #include "cuda/random_bf16.hpp"
@@ -23,95 +17,19 @@ std::vector<float> drawn(std::uint64_t tensor, std::int64_t first, std::int64_t 
   return values;
 }
 
-void check_routing(const MoeSpec& spec, const ComputedToken& computed) {
-  const auto experts = static_cast<std::size_t>(spec.router.num_experts);
-  const auto top_k = static_cast<std::size_t>(spec.router.top_k);
-  std::vector<double> logits(computed.logits.begin(), computed.logits.end());
-  std::vector<double> scores(experts), choice(experts), weights(top_k);
-  std::vector<double> groups(static_cast<std::size_t>(spec.router.n_group));
-  std::vector<std::int64_t> order(experts), ids(top_k);
-  reference::route_token(spec.router, {}, logits, {scores, choice, groups, order}, ids, weights);
-  for (std::size_t slot = 0; slot < top_k; ++slot) {
-    // fp32 through exp, a sum of K and a quotient: some twenty roundings.
-    const double error = std::abs(computed.weights[slot] - weights[slot]);
-    if (computed.ids[slot] == ids[slot] && error <= 1e-5 * weights[slot] + 1e-30) continue;
-    fail(ErrorKind::internal,
-         "not timed, because it is wrong: token {}, slot {} went to expert {} with weight {}; the "
-         "definition says expert {} with {}",
-         computed.token, slot, computed.ids[slot], computed.weights[slot], ids[slot],
-         weights[slot]);
-  }
-}
-
-// One expert's part of one token: the result, and how large the sums' terms are.
-struct SlotResult {
-  std::vector<double> value, magnitude;  // [H]
-};
-
-SlotResult run_slot(const Shape& shape, const MoeSpec& spec, std::int64_t token,
-                    std::int64_t expert) {
-  const std::int64_t half = shape.intermediate * shape.hidden;
-  reference::ExpertWeights weights;
-  weights.width = shape.intermediate;
-  weights.gate = drawn(gate_up_tensor(expert), 0, half, kWeightSpread);
-  weights.up = drawn(gate_up_tensor(expert), half, half, kWeightSpread);
-  weights.down = drawn(down_tensor(expert), 0, half, kWeightSpread);
-  const auto row = drawn(kHiddenTensor, token * shape.hidden, shape.hidden, kHiddenSpread);
-  const std::vector<double> x(row.begin(), row.end());
-  std::vector<double> h(static_cast<std::size_t>(shape.intermediate));
-  SlotResult result{std::vector<double>(x.size()), std::vector<double>(x.size())};
-  reference::run_expert(spec.experts, weights, x, h, result.value);
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    for (std::size_t j = 0; j < h.size(); ++j) {
-      result.magnitude[i] += std::abs(static_cast<double>(weights.down[i * h.size() + j]) * h[j]);
-    }
-  }
-  return result;
-}
-
-void check_output(const ComputedToken& computed, const SlotResult* slots,
-                  bool slot_outputs_rounded) {
-  for (std::size_t i = 0; i < computed.output.size(); ++i) {
-    double expected = 0.0;
-    double magnitude = 0.0;
-    double rounded = 0.0;
-    for (std::size_t slot = 0; slot < computed.ids.size(); ++slot) {
-      const double weight = computed.weights[slot];
-      expected += weight * slots[slot].value[i];
-      magnitude += std::abs(weight) * slots[slot].magnitude[i];
-      if (slot_outputs_rounded) {
-        rounded += std::abs(weight) *
-                   (std::abs(slots[slot].value[i]) + slots[slot].magnitude[i] / 256.0) / 256.0;
-      }
-    }
-    const double got = bf16_to_float(computed.output[i]);
-    const double bound = (std::abs(expected) + magnitude) / 256.0 + rounded;
-    if (std::abs(got - expected) <= bound) continue;
-    fail(ErrorKind::internal,
-         "not timed, because it is wrong: token {}, element {} is {}; the definition says {} "
-         "within {}",
-         computed.token, i, got, expected, bound);
-  }
-}
-
 }  // namespace
 
 void check_tokens(const Shape& shape, const MoeSpec& spec, const std::vector<ComputedToken>& tokens,
                   bool slot_outputs_rounded, Executor& executor) {
-  for (const ComputedToken& token : tokens) check_routing(spec, token);
-  const auto top_k = static_cast<std::size_t>(shape.top_k);
-  std::vector<SlotResult> slots(tokens.size() * top_k);
-  std::atomic<std::size_t> next{0};
-  auto work = [&](int) {
-    for (std::size_t i = next++; i < slots.size(); i = next++) {
-      const ComputedToken& computed = tokens[i / top_k];
-      slots[i] = run_slot(shape, spec, computed.token, computed.ids[i % top_k]);
-    }
-  };
-  executor.run(work);
-  for (std::size_t t = 0; t < tokens.size(); ++t) {
-    check_output(tokens[t], slots.data() + t * top_k, slot_outputs_rounded);
-  }
+  const std::int64_t half = shape.intermediate * shape.hidden;
+  const LayerValues values{
+      [&](std::int64_t e) { return drawn(gate_up_tensor(e), 0, half, kWeightSpread); },
+      [&](std::int64_t e) { return drawn(gate_up_tensor(e), half, half, kWeightSpread); },
+      [&](std::int64_t e) { return drawn(down_tensor(e), 0, half, kWeightSpread); },
+      [&](std::int64_t t) {
+        return drawn(kHiddenTensor, t * shape.hidden, shape.hidden, kHiddenSpread);
+      }};
+  compare_tokens("cuda", shape, spec, values, tokens, slot_outputs_rounded, executor);
 }
 
 }  // namespace sluice::bench

@@ -1,28 +1,17 @@
-// Is what is about to be timed right? A few tokens against the definition, in double.
+// The comparison with the definition where weights are drawn on the device: the host repeats them.
 #pragma once
 
-#include <cstdint>
 #include <vector>
 
 #include <sluice/executor.hpp>
 #include <sluice/spec.hpp>
 
+#include "compare_tokens.hpp"
 #include "shapes.hpp"
 
 namespace sluice::bench {
 
-// What the backend made of one token.
-struct ComputedToken {
-  std::int64_t token = 0;             // its hidden state is row `token` of the benchmark's
-  std::vector<float> logits;          // [E], as given
-  std::vector<std::int32_t> ids;      // [K]
-  std::vector<float> weights;         // [K]
-  std::vector<std::uint16_t> output;  // [H] bf16
-};
-
-// Throws Error(internal) naming the first token, and element, that is wrong. The bound of an
-// element is 2^-8 (|y| + sum |down| |h|): its own rounding, and every h one bf16 step away. With
-// `slot_outputs_rounded` each slot's adds 2^-8 of it.
+// As compare_tokens, of a layer whose tensors are those of bench_tensors.hpp.
 void check_tokens(const Shape& shape, const MoeSpec& spec, const std::vector<ComputedToken>& tokens,
                   bool slot_outputs_rounded, Executor& executor);
 

@@ -1,0 +1,39 @@
+// Is what is about to be timed right? A few tokens against the definition, in double.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+#include <vector>
+
+#include <sluice/executor.hpp>
+#include <sluice/spec.hpp>
+
+#include "shapes.hpp"
+
+namespace sluice::bench {
+
+// What somebody made of one token.
+struct ComputedToken {
+  std::int64_t token = 0;             // its hidden state is row `token` of the benchmark's
+  std::vector<float> logits;          // [E], as given
+  std::vector<std::int32_t> ids;      // [K]
+  std::vector<float> weights;         // [K]
+  std::vector<std::uint16_t> output;  // [H] bf16
+};
+
+// The values that were multiplied. Called by several threads at a time.
+struct LayerValues {
+  std::function<std::vector<float>(std::int64_t expert)> gate, up;  // [I, H]
+  std::function<std::vector<float>(std::int64_t expert)> down;      // [H, I]
+  std::function<std::vector<float>(std::int64_t token)> hidden;     // [H]
+};
+
+// Throws Error(internal) naming `who` and the first token, and element, that is wrong. The bound of
+// an element is 2^-8 (|y| + sum |down| |h|): its own rounding, and every h one bf16 step away. With
+// `slot_outputs_rounded` each slot's adds 2^-8 of it.
+void compare_tokens(std::string_view who, const Shape& shape, const MoeSpec& spec,
+                    const LayerValues& values, const std::vector<ComputedToken>& tokens,
+                    bool slot_outputs_rounded, Executor& executor);
+
+}  // namespace sluice::bench
