@@ -48,6 +48,9 @@ class OneDnnPeer final : public Peer {
       product(gate_up_[e], rows, shape_.hidden, 2 * shape_.intermediate);
       product(down_[e], rows, shape_.intermediate, shape_.hidden);
     });
+    // After an empty task its threads wait awake for what is timed, as between an engine's layers.
+#pragma omp parallel
+    {}
   }
 
   void forward(const std::uint16_t* hidden, const ExpertPlan& plan) override {
