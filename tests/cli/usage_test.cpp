@@ -32,6 +32,8 @@ TEST(Usage, MistakesAreOneLineAndExitTwo) {
   expect_refusal("layer --spec x.json", "required");
   expect_refusal("layer --no-such-option", "");
   expect_refusal("bench moe", "required");
+  expect_refusal("bench moe --shape qwen3-30b --peer mkl", "mkl not in {onednn,ggml,none}");
+  expect_refusal("bench moe --shape qwen3-30b --peer none --no-peer", "--peer excludes --no-peer");
   expect_refusal("eval gsm8k", "--model");
   expect_refusal("inspect", "");
   expect_refusal("tokenize --model /nonexistent hello", "/nonexistent");
