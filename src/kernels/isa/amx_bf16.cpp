@@ -32,8 +32,8 @@ struct SavedRow {
 };
 
 // All tokens against one or two panels, two tiles at a time.
-template <int panels, bool leaves>
-void sweep(const PanelJob& job, const Columns& columns, long panel, Leaving& leaving) {
+template <int panels, bool leaves, Kept kept>
+void sweep_keeping(const PanelJob& job, const Columns& columns, long panel, Leaving& leaving) {
   const long tiles = tile_count(kLayout, job.tokens);
   const long token_bytes = padded_columns(kLayout, job.cols) * 2;
   const char* all = static_cast<const char*>(job.w) + columns.first * kPairBytes / 2;
@@ -79,12 +79,22 @@ void sweep(const PanelJob& job, const Columns& columns, long panel, Leaving& lea
                       job.c_stride,
                       columns.first > 0};
     const SavedRow<panels> saved(parts && last < job.tokens ? c + last * job.c_stride : nullptr);
-    if (two) {
-      multiply_block<2, panels, leaves>(block, w, job.w_stride, columns.count, fetch, leaving);
-    } else {
-      multiply_block<1, panels, leaves>(block, w, job.w_stride, columns.count, fetch, leaving);
-    }
+    const auto multiply =
+        two ? multiply_block<2, panels, leaves, kept> : multiply_block<1, panels, leaves, kept>;
+    multiply(block, w, job.w_stride, columns.count, fetch, leaving);
     saved.restore();
+  }
+}
+
+template <int panels, bool leaves>
+void sweep(const PanelJob& job, const Columns& columns, long panel, Leaving& leaving) {
+  constexpr long kKeptBytes = 40 << 10;  // of 48: x and sums pass through the rest
+  if (tile_count(kLayout, job.tokens) <= kMostTiles) {
+    sweep_keeping<panels, leaves, Kept::x>(job, columns, panel, leaving);
+  } else if (panels * columns.count * kPairBytes / 2 <= kKeptBytes) {
+    sweep_keeping<panels, leaves, Kept::both_panels>(job, columns, panel, leaving);
+  } else {
+    sweep_keeping<panels, leaves, Kept::first_panel>(job, columns, panel, leaving);
   }
 }
 

@@ -25,26 +25,54 @@ struct alignas(64) Tail {
   }
 };
 
-template <int tiles, int panels>
+// What comes round soon enough to stay in the first cache (48 KiB). Tiles of all else are loaded by
+// an instruction that leaves that cache as it is: loaded plainly they push out, before it comes
+// round, what could have stayed, and all tiles come from the second cache.
+enum class Kept {
+  x,            // one block of tokens, multiplied by panel after panel
+  both_panels,  // multiplied by block after block
+  first_panel,  // of two that are too long together; each of its tiles is loaded twice in a row
+};
+
+template <bool kept>
+SLUICE_INLINE void load_x(const char* x) {
+  if constexpr (kept) {
+    _tile_loadd(7, x, kRowBytes);
+  } else {
+    _tile_stream_loadd(7, x, kRowBytes);
+  }
+}
+
+template <bool kept>
+SLUICE_INLINE void load_w(const char* w) {
+  if constexpr (kept) {
+    _tile_loadd(6, w, kRowBytes);
+  } else {
+    _tile_stream_loadd(6, w, kRowBytes);
+  }
+}
+
+template <int tiles, int panels, Kept kept>
 SLUICE_INLINE void multiply(const char* x, const char* x_second, const char* w, long w_stride) {
-  _tile_loadd(7, x, kRowBytes);
-  _tile_loadd(6, w, kRowBytes);
+  constexpr bool keeps_x = kept == Kept::x;
+  load_x<keeps_x>(x);
+  load_w<true>(w);
   _tile_dpbf16ps(0, 7, 6);
   if constexpr (panels == 2) {
-    _tile_loadd(6, w + w_stride, kRowBytes);
+    load_w<kept != Kept::first_panel>(w + w_stride);
     _tile_dpbf16ps(1, 7, 6);
   }
   if constexpr (tiles == 2) {
-    _tile_loadd(7, x_second, kRowBytes);
+    load_x<keeps_x>(x_second);
     if constexpr (panels == 2) {
       _tile_dpbf16ps(3, 7, 6);
-      _tile_loadd(6, w, kRowBytes);
+      load_w<true>(w);
     }
     _tile_dpbf16ps(2, 7, 6);
   }
 }
 
-template <int tiles, int panels, bool leaves>
+template <int tiles, int panels, bool leaves, Kept kept>
 void multiply_block(const Block& block, const char* w, long w_stride, long cols, Fetch& fetch,
                     Leaving& leaving) {
   const char* x = block.x;
@@ -54,7 +82,7 @@ void multiply_block(const Block& block, const char* w, long w_stride, long cols,
   long k = 0;
   for (; k + kTileColumns <= cols; k += kTileColumns) {
     fetch.step<panels>(w, w_stride);
-    multiply<tiles, panels>(x, x_second, w, w_stride);
+    multiply<tiles, panels, kept>(x, x_second, w, w_stride);
     if constexpr (leaves) leaving.send_rows<panels>(rows_per_step);
     x += block.x_step;
     x_second += block.x_second_step;
@@ -67,7 +95,7 @@ void multiply_block(const Block& block, const char* w, long w_stride, long cols,
     tail.fill_w(w, w_stride, panels, cols - k);
     // Tile loads are not known to read memory: without this the stores to `tail` may be dropped.
     __asm__ volatile("" ::"r"(&tail) : "memory");
-    multiply<tiles, panels>(tail.x[0], tail.x[1], tail.w[0], kTileBytes);
+    multiply<tiles, panels, kept>(tail.x[0], tail.x[1], tail.w[0], kTileBytes);
   }
   if constexpr (leaves) {
     keep_sums<tiles, panels>(block, leaving);
