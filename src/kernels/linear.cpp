@@ -22,6 +22,9 @@ constexpr std::int64_t kMostItemTokens = 512;
 constexpr std::int64_t kWideToken = 8192;
 // Where the item's results are a buffer: 64 KiB.
 constexpr std::int64_t kMostGatedTokens = 128;
+// Tokens of an item where one worker multiplies them by all panels: 512 KiB of fp32 x at a width of
+// 1024.
+constexpr std::int64_t kNarrowTokens = 128;
 // Below this many products, waking another thread costs more than it saves (about 2 us).
 constexpr std::int64_t kSerialProducts = 1 << 16;
 
@@ -216,13 +219,46 @@ SourceRows rows_of(RowsView<const T> x, std::int64_t cols) {
           sizeof(T) == 4 ? RowFormat::f32 : RowFormat::bf16};
 }
 
+// All work on the thread that calls.
+class Serial final : public Executor {
+ public:
+  int workers() const override { return 1; }
+  void run(const Task& task) override { task(0); }
+};
+
+void dense_by_panels(const PackedMatrix& w, const SourceRows& x, RowFormat as, RowsView<float> out,
+                     Executor& executor, const Isa& isa) {
+  Product product = make_product(w, x, as, isa, kMostItemTokens, executor);
+  product.out_streams = is_streamed(x.count * out.stride);
+  run_linear(product, out.data, out.stride, executor);
+}
+
+// Few panels, as routers have: a worker lays out x of its tokens for itself. It stays in its cache
+// and is multiplied at once; laid out for all, it was written to memory and read from there.
+void dense_by_tokens(const PackedMatrix& w, const SourceRows& x, RowFormat as, RowsView<float> out,
+                     Executor& executor, const Isa& isa) {
+  std::atomic<std::int64_t> next{0};
+  auto work = [&](int) {
+    Serial serial;
+    for (;;) {
+      const std::int64_t token = next.fetch_add(kNarrowTokens, std::memory_order_relaxed);
+      if (token >= x.count) return;
+      const std::int64_t count = std::min(kNarrowTokens, x.count - token);
+      dense_by_panels(w, {x.data + token * x.stride, count, x.stride, x.format}, as,
+                      {out.data + token * out.stride, count, out.stride}, serial, isa);
+    }
+  };
+  executor.run(work);
+}
+
 void dense(const PackedMatrix& w, const SourceRows& x, RowFormat as, RowsView<float> out,
            Executor& executor, const Isa* isa) {
   check_view("out", x.count, out.stride, w.rows());
-  Product product =
-      make_product(w, x, as, isa != nullptr ? *isa : default_isa(), kMostItemTokens, executor);
-  product.out_streams = is_streamed(x.count * out.stride);
-  run_linear(product, out.data, out.stride, executor);
+  const bool few_panels = w.view().panels() <= kItemPanels;
+  const auto run = few_panels && x.count >= 2 * kNarrowTokens * executor.workers()
+                       ? dense_by_tokens
+                       : dense_by_panels;
+  run(w, x, as, out, executor, isa != nullptr ? *isa : default_isa());
 }
 
 template <typename Out>
