@@ -74,8 +74,8 @@ struct Completion {
 struct GenerateOptions {
   std::int64_t max_batch = 16;  // sequences at a time
   // Prompt ids per forward call, over all sequences: a model of many experts streams all its
-  // weights for each, and twice as many are no faster.
-  std::int64_t prefill_tokens = 2048;
+  // weights for each. Buffers grow with it.
+  std::int64_t prefill_tokens = 4096;
   // Compute what all prompts begin with once, and fork it.
   bool share_prefix = true;
   // Needed for text and for stop_strings (Error(user) if they are given without it).
