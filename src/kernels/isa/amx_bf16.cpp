@@ -79,9 +79,13 @@ void sweep_keeping(const PanelJob& job, const Columns& columns, long panel, Leav
                       job.c_stride,
                       columns.first > 0};
     const SavedRow<panels> saved(parts && last < job.tokens ? c + last * job.c_stride : nullptr);
-    const auto multiply =
-        two ? multiply_block<2, panels, leaves, kept> : multiply_block<1, panels, leaves, kept>;
-    multiply(block, w, job.w_stride, columns.count, fetch, leaving);
+    if (two) {
+      multiply_block<2, panels, leaves, kept>(block, w, job.w_stride, columns.count, fetch,
+                                              leaving);
+    } else {
+      multiply_block<1, panels, leaves, kept>(block, w, job.w_stride, columns.count, fetch,
+                                              leaving);
+    }
     saved.restore();
   }
 }
