@@ -35,8 +35,8 @@ struct RowsView {
 };
 
 // x [tokens, w.cols()], out [tokens, w.rows()]; tokens = x.rows may be 0. Nothing is allocated but
-// copies of x in the kernel's layout, the calling thread's of all x or each thread's of some tokens,
-// which grow to the largest.
+// copies of x in the kernel's layout, which grow to the largest: the calling thread's of all of it,
+// or each thread's of some tokens.
 // `isa` null: the process's choice (default_isa()). Small products stay on the calling thread.
 void linear(const PackedMatrix& w, RowsView<const float> x, RowsView<float> out, Executor& executor,
             const Isa* isa = nullptr);

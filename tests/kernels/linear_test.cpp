@@ -144,6 +144,30 @@ TEST(Linear, BitsDependNeitherOnWorkersNorOnOtherTokens) {
   }
 }
 
+// Few panels and many tokens for each worker: one worker and two take tokens by themselves, five
+// share panels.
+TEST(Linear, NarrowProductsOfManyTokens) {
+  const std::int64_t tokens = 700;
+  for (const Isa* isa : present_isas()) {
+    for (const Case& c : kCases) {
+      const Matrix w(40, 72, dtype_of(c.w), 31u);
+      const TensorView view = w.view();
+      const Matrix x(tokens, 72, c.x, 37u);
+      std::vector<float> shared;
+      for (int workers : {5, 2, 1}) {
+        const auto executor = make_executor(workers);
+        const PackedMatrix packed({&view, 1}, c.w, *executor);
+        const auto out = product(x, packed, w.rows + 3, *executor, *isa);
+        if (shared.empty()) {
+          expect_product(x, w, out, w.rows + 3, isa->name);
+          shared = out;
+        }
+        EXPECT_EQ(0, std::memcmp(out.data(), shared.data(), out.size() * 4)) << isa->name;
+      }
+    }
+  }
+}
+
 // Whatever lies behind a matrix must not be multiplied in: 0 * inf is NaN.
 TEST(Linear, WeightsOfOneRowDoNotTouchAnother) {
   const auto executor = make_executor(1);
