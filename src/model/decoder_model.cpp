@@ -42,7 +42,7 @@ void DecoderModel::norm(const RmsNorm& norm, const Matrix& x, Matrix& out) {
   norm(compute_, x, out);
 }
 
-void DecoderModel::add_and_norm(Matrix& x, const Matrix& branch, const RmsNorm* branch_norm,
+void DecoderModel::add_and_norm(Matrix& x, Matrix& branch, const RmsNorm* branch_norm,
                                 const RmsNorm* next, Matrix& h) {
   const Stopwatch watch(compute_.times.rest);
   sluice::add_and_norm(compute_, x, branch, branch_norm, next, h);

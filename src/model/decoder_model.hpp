@@ -45,8 +45,8 @@ class DecoderModel : public Model {
   void embed(const Batch& batch, float factor, Matrix& x);
   void norm(const RmsNorm& norm, const Matrix& x, Matrix& out);
   // See blocks/norm.hpp.
-  void add_and_norm(Matrix& x, const Matrix& branch, const RmsNorm* branch_norm,
-                    const RmsNorm* next, Matrix& h);
+  void add_and_norm(Matrix& x, Matrix& branch, const RmsNorm* branch_norm, const RmsNorm* next,
+                    Matrix& h);
   // logits = lm_head(norm(x)) of the wanted rows.
   void compute_logits(const Batch& batch, const Matrix& x, Logits& logits);
 

@@ -30,24 +30,18 @@ void RmsNorm::operator()(Compute& compute, const Matrix& x, Matrix& out) const {
                 });
 }
 
-void add_and_norm(Compute& compute, Matrix& x, const Matrix& branch, const RmsNorm* branch_norm,
+void add_and_norm(Compute& compute, Matrix& x, Matrix& branch, const RmsNorm* branch_norm,
                   const RmsNorm* next, Matrix& h) {
   if (next != nullptr) h.resize(x.rows(), x.columns());
-  parallel_rows(
-      *compute.executor, x.rows(), row_grain(x.columns()),
-      [&](std::int64_t first, std::int64_t last) {
-        // Not into branch, all of which would go back to memory once more.
-        std::vector<float> normed(static_cast<std::size_t>(branch_norm ? x.columns() : 0));
-        for (std::int64_t row = first; row < last; ++row) {
-          const float* added = branch.row(row);
-          if (branch_norm != nullptr) {
-            branch_norm->vector(added, normed.data());
-            added = normed.data();
-          }
-          primitives().add(x.row(row), added, x.columns());
-          if (next != nullptr) next->vector(x.row(row), h.row(row));
-        }
-      });
+  parallel_rows(*compute.executor, x.rows(), row_grain(x.columns()),
+                [&](std::int64_t first, std::int64_t last) {
+                  for (std::int64_t row = first; row < last; ++row) {
+                    if (branch_norm != nullptr)
+                      branch_norm->vector(branch.row(row), branch.row(row));
+                    primitives().add(x.row(row), branch.row(row), x.columns());
+                    if (next != nullptr) next->vector(x.row(row), h.row(row));
+                  }
+                });
 }
 
 }  // namespace sluice

@@ -30,8 +30,9 @@ class RmsNorm {
 std::vector<float> to_floats(const TensorView& tensor);
 
 // x += branch_norm(branch), then h = next(x), row by row while the row is in cache. Without
-// `branch_norm` the branch is added as it is. Without `next`, h stays.
-void add_and_norm(Compute& compute, Matrix& x, const Matrix& branch, const RmsNorm* branch_norm,
+// `branch_norm` the branch is added as it is; otherwise its contents are lost. Without `next`, h
+// stays.
+void add_and_norm(Compute& compute, Matrix& x, Matrix& branch, const RmsNorm* branch_norm,
                   const RmsNorm* next, Matrix& h);
 
 }  // namespace sluice
