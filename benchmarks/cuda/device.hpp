@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <utility>
 
-#include "backends/cuda/error.hpp"
+#include "backends/cuda/device/error.hpp"
 
 namespace sluice::bench {
 

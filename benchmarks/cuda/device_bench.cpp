@@ -4,7 +4,7 @@
 #include <cstring>
 #include <set>
 
-#include "backends/cuda/error.hpp"
+#include "backends/cuda/device/error.hpp"
 #include "base/fail.hpp"
 #include "clock.hpp"
 #include "cuda/bench_tensors.hpp"

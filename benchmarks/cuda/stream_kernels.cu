@@ -1,7 +1,7 @@
 #include "cuda/random_bf16.hpp"
 #include "cuda/stream_kernels.hpp"
 
-#include "backends/cuda/error.hpp"
+#include "backends/cuda/device/error.hpp"
 
 namespace sluice::bench {
 namespace {

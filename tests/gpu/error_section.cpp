@@ -8,7 +8,7 @@
 
 #include "audit/cases/regime.hpp"
 #include "audit/compare.hpp"
-#include "backends/cuda/error.hpp"
+#include "backends/cuda/device/error.hpp"
 #include "device_case.hpp"
 #include "section.hpp"
 

@@ -6,7 +6,7 @@
 #include "audit/cases/regime.hpp"
 #include "audit/checks/check.hpp"
 #include "audit/compare.hpp"
-#include "backends/cuda/error.hpp"
+#include "backends/cuda/device/error.hpp"
 #include "device_case.hpp"
 #include "loading.hpp"
 

@@ -1,7 +1,7 @@
 // Numbers of tokens at and beside every limit: none, groups, and the chunks of long calls.
 #include "audit/cases/regime.hpp"
 #include "audit/compare.hpp"
-#include "backends/cuda/one_token.hpp"
+#include "backends/cuda/one_token/one_token.hpp"
 #include "device_case.hpp"
 #include "loading.hpp"
 

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include "backends/cuda/cuda_experts.hpp"
-#include "backends/cuda/device_memory.hpp"
-#include "backends/cuda/error.hpp"
+#include "backends/cuda/device/device_memory.hpp"
+#include "backends/cuda/device/error.hpp"
 #include "base/fail.hpp"
 #include "spec/choices.hpp"
 

@@ -3,12 +3,9 @@
 
 #include <sluice/backend.hpp>
 
-#include "backends/cuda/flow_choice.hpp"
-#include "backends/cuda/one_token.hpp"
-#include "backends/cuda/params.hpp"
-#include "backends/cuda/tile_choice.hpp"
-#include "backends/cuda/weight_bank.hpp"
-#include "base/workspace.hpp"
+#include "backends/cuda/call.hpp"
+#include "backends/cuda/one_token/one_token.hpp"
+#include "backends/cuda/weights/weight_bank.hpp"
 
 namespace sluice::cuda {
 
@@ -24,20 +21,10 @@ class CudaExperts final : public Experts {
   bool reads_token_count() const override { return true; }
 
  private:
-  struct Call;
-  // How many tokens the whole call has, on the device or null: all; and how many came before.
-  struct Counted {
-    const std::int32_t* tokens;
-    std::int64_t first;
-  };
-  // Everything that the launches of one chunk of tokens need, cut from `workspace`.
-  Call prepare(std::int64_t tokens, Workspace& workspace) const;
+  LoadedLayer layer() const { return {spec_, bank_, round_slots_}; }
+  OneTokenSizes one_token_sizes() const;
   void forward_chunk(const ForwardInput& input, const ForwardOutput& output, const Counted& counted,
                      std::byte* memory, cudaStream_t stream) const;
-  // SwiGLU as most models have it: the kernel with wide tiles.
-  bool plain() const;
-  OneTokenSizes one_token_sizes() const;
-  Flow flow(std::int64_t tokens) const;
 
   MoeSpec spec_;
   int device_;

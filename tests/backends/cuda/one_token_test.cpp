@@ -1,4 +1,4 @@
-#include "backends/cuda/one_token.hpp"
+#include "backends/cuda/one_token/one_token.hpp"
 
 #include <gtest/gtest.h>
 

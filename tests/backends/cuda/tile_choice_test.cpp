@@ -1,11 +1,11 @@
-#include "backends/cuda/tile_choice.hpp"
+#include "backends/cuda/ffn/tile_choice.hpp"
 
 #include <gtest/gtest.h>
 
-#include "backends/cuda/combine_choice.hpp"
+#include "backends/cuda/combine/combine_choice.hpp"
 #include "backends/cuda/flow_choice.hpp"
 #include "backends/cuda/params.hpp"
-#include "backends/cuda/route_choice.hpp"
+#include "backends/cuda/routing/route_choice.hpp"
 
 namespace sluice::cuda {
 namespace {

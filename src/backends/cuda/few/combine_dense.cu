@@ -1,9 +1,9 @@
 // Slots' outputs summed, where every warp routes its token for itself, while the FFN runs.
-#include "backends/cuda/combine_rows.cuh"
+#include "backends/cuda/combine/combine_rows.cuh"
+#include "backends/cuda/device/launch.cuh"
 #include "backends/cuda/few/few.hpp"
-#include "backends/cuda/launch.cuh"
-#include "backends/cuda/route_choice.hpp"
-#include "backends/cuda/routing.cuh"
+#include "backends/cuda/routing/route_choice.hpp"
+#include "backends/cuda/routing/routing.cuh"
 
 namespace sluice::cuda {
 namespace {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "backends/cuda/few/few_choice.cuh"
-#include "backends/cuda/ffn_schedule.cuh"
+#include "backends/cuda/ffn/ffn_schedule.cuh"
 
 namespace sluice::cuda {
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "backends/cuda/few/few.hpp"
-#include "backends/cuda/routing.cuh"
+#include "backends/cuda/routing/routing.cuh"
 
 namespace sluice::cuda {
 

@@ -3,7 +3,7 @@
 
 #include "backends/cuda/few/dense_plan.cuh"
 #include "backends/cuda/few/sorted_plan.cuh"
-#include "backends/cuda/ffn_kernel.cuh"
+#include "backends/cuda/ffn/ffn_kernel.cuh"
 
 namespace sluice::cuda {
 

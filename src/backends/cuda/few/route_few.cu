@@ -1,9 +1,9 @@
 // Few tokens, sorted by experts: routing, plan and staging in one launch. Every block of threads
 // routes all tokens for itself, since telling each other what they chose would take longer; the
 // first one writes what combine() needs and the others stage.
+#include "backends/cuda/device/launch.cuh"
 #include "backends/cuda/few/sorted_plan.cuh"
-#include "backends/cuda/launch.cuh"
-#include "backends/cuda/staging.cuh"
+#include "backends/cuda/routing/staging.cuh"
 
 namespace sluice::cuda {
 namespace {

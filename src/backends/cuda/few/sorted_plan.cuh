@@ -3,8 +3,8 @@
 #pragma once
 
 #include "backends/cuda/few/few_choice.cuh"
-#include "backends/cuda/ffn_schedule.cuh"
-#include "backends/cuda/placement.cuh"
+#include "backends/cuda/ffn/ffn_schedule.cuh"
+#include "backends/cuda/routing/placement.cuh"
 
 namespace sluice::cuda {
 

@@ -1,9 +1,9 @@
 // The tokens' rows, and what the FFN counts up: all that cannot be found out by the kernels after
 // this one for themselves.
+#include "backends/cuda/device/launch.cuh"
+#include "backends/cuda/device/ptx.cuh"
 #include "backends/cuda/few/few.hpp"
-#include "backends/cuda/launch.cuh"
-#include "backends/cuda/ptx.cuh"
-#include "backends/cuda/staging.cuh"
+#include "backends/cuda/routing/staging.cuh"
 
 namespace sluice::cuda {
 namespace {
