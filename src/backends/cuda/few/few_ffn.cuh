@@ -42,9 +42,13 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
                                claimed, shared.ffn);
 }
 
+// Threads that only plan, beside those of the FFN, since a warp routes its tokens one after the
+// other. (With sixteen tokens a larger CTA would start later than it is done sooner.)
+inline constexpr int kPlanners = 256;
+
 // Here what is counted up was cleared a kernel earlier: weights come before the tokens are staged.
 template <typename Shape, typename Act, int kPerLane, int... kTokens>
-__global__ void __launch_bounds__(Shape::kThreads, 1)
+__global__ void __launch_bounds__(Shape::kThreads + kPlanners, 1)
     few_ffn_kernel(const __grid_constant__ Ffn ffn, const __grid_constant__ Routing routing) {
   extern __shared__ std::uint8_t memory[];
   auto& shared = aligned_shared<FewShared<Shape, SortedPlan>>(memory);
@@ -59,6 +63,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
   __syncthreads();
   plan.list();
   __syncthreads();
+  if (threadIdx.x >= Shape::kThreads) return;
   if (threadIdx.x == kTokenProducer) {
     wait_for_earlier();
     start_next();  // whose plan is that of the kernel that stages
@@ -84,7 +89,8 @@ void launch_few_ffn(const Ffn& ffn, const Routing& routing, cudaStream_t stream)
   constexpr std::size_t kBytes = kAlignedBytes<FewShared<Shape, SortedPlan>>;
   const auto kernel = few_ffn_kernel<Shape, Act, kPerLane, kTokens...>;
   allow_shared_memory(kernel, kBytes);
-  launch("few_ffn", kernel, multiprocessors(), Shape::kThreads, kBytes, stream, ffn, routing);
+  launch("few_ffn", kernel, multiprocessors(), Shape::kThreads + kPlanners, kBytes, stream, ffn,
+         routing);
 }
 
 // f.template operator()<kPerLane>(): as many experts per lane as there must be.

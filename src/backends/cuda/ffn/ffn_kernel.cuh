@@ -107,15 +107,14 @@ inline constexpr int kFinisher = 96;
 template <typename Shape, typename Act, int... kTokens, typename Segments>
 __device__ void work(const Ffn& ffn, const Schedule<Shape::kRowTiles, Segments>& schedule,
                      int claimed, FfnShared<Shape>& shared) {
-  constexpr bool kMovesRegisters = Shape::kWarpGroups > 1;
   if (threadIdx.x < 128) {
-    if constexpr (kMovesRegisters) shrink_registers<40>();
+    if constexpr (Shape::kMovesRegisters) shrink_registers<40>();
     if (threadIdx.x == kWeightProducer) produce_weights(ffn, schedule, shared);
     if (threadIdx.x == kTokenProducer) produce_tokens(ffn, schedule, shared);
     if (threadIdx.x == kClaimer) claim_tiles(schedule, claimed, shared);
     if (threadIdx.x == kFinisher) finish_tiles(ffn, shared);
   } else {
-    if constexpr (kMovesRegisters) grow_registers<232>();
+    if constexpr (Shape::kMovesRegisters) grow_registers<232>();
     const int warpgroup = threadIdx.x / 128 - 1;
     Cursor<kQueue> queue;
     Cursor<Shape::kStages> ring;
