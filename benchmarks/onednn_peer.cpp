@@ -67,13 +67,15 @@ class OneDnnPeer final : public Peer {
     });
     // Gate and up lie in halves of the row; panels of 16 are what the activation takes.
     for_rows(plan.rows(), [&](std::size_t row) {
-      alignas(64) float pair[32];
+      alignas(64) float pair[32] = {};
       const float* pre = gate_up_out_.data() + row * 2 * i;
       for (std::size_t c = 0; c < i; c += 16) {
-        std::copy_n(pre + c, 16, pair);
-        std::copy_n(pre + i + c, 16, pair + 16);
-        default_isa().activate({pair, nullptr, act_.data() + row * i + c, 16,
-                                ActivationCode::swiglu, RowFormat::bf16, 1, 0, __builtin_inff()});
+        const std::size_t count = std::min<std::size_t>(16, i - c);
+        std::copy_n(pre + c, count, pair);
+        std::copy_n(pre + i + c, count, pair + 16);
+        default_isa().activate({pair, nullptr, act_.data() + row * i + c,
+                                static_cast<std::int64_t>(count), ActivationCode::swiglu,
+                                RowFormat::bf16, 1, 0, __builtin_inff()});
       }
     });
     for_experts(plan, [&](std::size_t e, std::size_t first, std::int64_t rows) {

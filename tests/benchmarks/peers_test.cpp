@@ -47,7 +47,7 @@ TEST(Peers, ComputeTheSameExperts) {
   for (const PeerEntry& entry : peers()) {
     if (entry.make == nullptr) continue;
     MoeBenchOptions options;
-    options.shape = shape("192,96,10,3");
+    options.shape = shape("192,88,10,3");
     options.tokens = {1, 5, 33, 2};
     options.peer = entry.name;
     options.threads = 2;
