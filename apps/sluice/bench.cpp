@@ -24,7 +24,7 @@ of graphs of eight routings.
 
 On the CPU a peer computes the same experts in the same rounds; its routing is not timed. What it
 makes is compared with the reference too. Which peers there are was decided when this was built:
-  onednn   one matrix product of oneDNN per expert; taken where no other is named
+  onednn   two matrix products of oneDNN per expert; taken where no other is named
   ggml     the MoE layer of ik_llama.cpp or of upstream's ggml (docs/performance.md, How to measure)
 
 Examples:
@@ -95,7 +95,7 @@ Run declare_bench(CLI::App& app) {
   moe.add_option("--seconds", options->bench.seconds_per_row, "Time for each row")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  moe.add_option("--seed", options->bench.seed, "Of the weights, tokens and routing");
+  moe.add_option("--seed", options->bench.seed, "Of the routing");
   auto* peer =
       moe.add_option("--peer", options->bench.peer, "Who else computes the same, on the CPU")
           ->check(CLI::IsMember({"onednn", "ggml", "none"}));
