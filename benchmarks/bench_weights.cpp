@@ -1,10 +1,20 @@
 #include "bench_weights.hpp"
 
+#include <algorithm>
 #include <random>
 
 #include "base/float_types.hpp"
 
 namespace sluice::bench {
+namespace {
+
+std::vector<float> widened(std::span<const std::uint16_t> all) {
+  std::vector<float> floats(all.size());
+  std::transform(all.begin(), all.end(), floats.begin(), bf16_to_float);
+  return floats;
+}
+
+}  // namespace
 
 std::vector<std::uint16_t> random_bf16_values(std::int64_t count, float spread,
                                               std::uint32_t seed) {
@@ -42,6 +52,17 @@ MoeWeights BenchWeights::views() const {
         {down(e).data(), DType::bf16, {shape_.hidden, shape_.intermediate}, {}});
   }
   return weights;
+}
+
+LayerValues BenchWeights::values(std::span<const std::uint16_t> hidden) const {
+  const auto half = static_cast<std::size_t>(shape_.intermediate * shape_.hidden);
+  const auto width = static_cast<std::size_t>(shape_.hidden);
+  return {[=, this](std::int64_t e) { return widened(gate_up(e).first(half)); },
+          [=, this](std::int64_t e) { return widened(gate_up(e).last(half)); },
+          [this](std::int64_t e) { return widened(down(e)); },
+          [=](std::int64_t t) {
+            return widened(hidden.subspan(static_cast<std::size_t>(t) * width, width));
+          }};
 }
 
 }  // namespace sluice::bench

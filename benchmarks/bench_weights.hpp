@@ -7,6 +7,7 @@
 
 #include <sluice/weights.hpp>
 
+#include "compare_tokens.hpp"
 #include "shapes.hpp"
 
 namespace sluice::bench {
@@ -22,6 +23,8 @@ class BenchWeights {
   std::span<const std::uint16_t> gate_up(std::int64_t expert) const;  // [2I, H] bf16
   std::span<const std::uint16_t> down(std::int64_t expert) const;     // [H, I] bf16
   MoeWeights views() const;                                           // into this
+  // With hidden states [tokens, H] bf16. Looks into these and into this.
+  LayerValues values(std::span<const std::uint16_t> hidden) const;
 
  private:
   static constexpr std::int64_t kStep = 32;  // a cache line

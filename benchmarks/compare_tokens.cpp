@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <set>
 
 #include "backends/reference/expert.hpp"
 #include "backends/reference/routing.hpp"
@@ -81,7 +82,27 @@ void check_output(std::string_view who, const ComputedToken& computed, const Slo
   }
 }
 
+template <typename T>
+std::vector<T> row_of(std::span<const T> all, std::int64_t token, std::int64_t columns) {
+  const auto row =
+      all.subspan(static_cast<std::size_t>(token * columns), static_cast<std::size_t>(columns));
+  return {row.begin(), row.end()};
+}
+
 }  // namespace
+
+std::vector<ComputedToken> sample_tokens(const Shape& shape, std::int64_t tokens,
+                                         std::span<const float> logits,
+                                         std::span<const std::int32_t> ids,
+                                         std::span<const float> weights,
+                                         std::span<const std::uint16_t> output) {
+  std::vector<ComputedToken> sampled;
+  for (const std::int64_t t : std::set<std::int64_t>{0, tokens / 2, tokens - 1}) {
+    sampled.push_back({t, row_of(logits, t, shape.experts), row_of(ids, t, shape.top_k),
+                       row_of(weights, t, shape.top_k), row_of(output, t, shape.hidden)});
+  }
+  return sampled;
+}
 
 void compare_tokens(std::string_view who, const Shape& shape, const MoeSpec& spec,
                     const LayerValues& values, const std::vector<ComputedToken>& tokens,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -21,6 +22,13 @@ struct ComputedToken {
   std::vector<float> weights;         // [K]
   std::vector<std::uint16_t> output;  // [H] bf16
 };
+
+// The first, middle and last of `tokens` that were computed together.
+std::vector<ComputedToken> sample_tokens(const Shape& shape, std::int64_t tokens,
+                                         std::span<const float> logits,
+                                         std::span<const std::int32_t> ids,
+                                         std::span<const float> weights,
+                                         std::span<const std::uint16_t> output);
 
 // The values that were multiplied. Called by several threads at a time.
 struct LayerValues {

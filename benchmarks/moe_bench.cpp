@@ -2,12 +2,9 @@
 
 #include <algorithm>
 #include <memory>
-#include <set>
-#include <type_traits>
 
 #include "base/aligned_buffer.hpp"
 #include "base/fail.hpp"
-#include "base/float_types.hpp"
 #include "base/workspace.hpp"
 #include "bench_weights.hpp"
 #include "ceilings.hpp"
@@ -24,7 +21,6 @@
 namespace sluice::bench {
 namespace {
 
-constexpr std::size_t kCeilingBytes = std::size_t{512} << 20;
 constexpr std::size_t kRoutings = 8;
 
 // Samples of the rounds of one row.
@@ -40,7 +36,7 @@ class Bench {
         spec_(bench_spec(options.shape)),
         weights_(options.shape),
         executor_(make_executor(options.threads)),
-        ceilings_(*executor_, kCeilingBytes),
+        ceilings_(*executor_, options.ceiling_bytes),
         most_tokens_(*std::max_element(options.tokens.begin(), options.tokens.end())) {
     check_memory();
     const Choice choice = choose_backend(spec_, options.backend);
@@ -121,42 +117,19 @@ class Bench {
            static_cast<double>(shape.intermediate);
   }
 
-  LayerValues values() const {
-    const auto widened = [](std::span<const std::uint16_t> all) {
-      std::vector<float> floats(all.size());
-      std::transform(all.begin(), all.end(), floats.begin(), bf16_to_float);
-      return floats;
-    };
-    const auto half = static_cast<std::size_t>(options_.shape.intermediate * options_.shape.hidden);
-    const auto width = static_cast<std::size_t>(options_.shape.hidden);
-    return {
-        [=, this](std::int64_t e) { return widened(weights_.gate_up(e).first(half)); },
-        [=, this](std::int64_t e) { return widened(weights_.gate_up(e).last(half)); },
-        [=, this](std::int64_t e) { return widened(weights_.down(e)); },
-        [=, this](std::int64_t t) {
-          return widened(std::span(hidden_).subspan(static_cast<std::size_t>(t) * width, width));
-        }};
-  }
-
   // The first, middle and last token of what was just computed, ours and the peer's.
   void check(std::int64_t tokens, const std::vector<float>& logits,
              const std::vector<std::int32_t>& ids, const std::vector<float>& weights) {
-    const auto row = [](const auto& all, std::int64_t token, std::int64_t columns) {
-      return std::decay_t<decltype(all)>(all.begin() + token * columns,
-                                         all.begin() + (token + 1) * columns);
-    };
     const Shape& shape = options_.shape;
-    std::vector<ComputedToken> computed;
-    for (const std::int64_t t : std::set<std::int64_t>{0, tokens / 2, tokens - 1}) {
-      computed.push_back({t, row(logits, t, shape.experts), row(ids, t, shape.top_k),
-                          row(weights, t, shape.top_k), row(output_, t, shape.hidden)});
-    }
-    compare_tokens(variant_, shape, spec_, values(), computed, options_.may_round_slot_outputs,
+    const LayerValues values = weights_.values(hidden_);
+    std::vector<ComputedToken> computed =
+        sample_tokens(shape, tokens, logits, ids, weights, output_);
+    compare_tokens(variant_, shape, spec_, values, computed, options_.may_round_slot_outputs,
                    *executor_);
     checked_ = static_cast<std::int64_t>(computed.size());
     if (!peer_) return;
     for (ComputedToken& token : computed) token.output = peer_->output(token.token);
-    compare_tokens(peer_->name(), shape, spec_, values(), computed, false, *executor_);
+    compare_tokens(peer_->name(), shape, spec_, values, computed, false, *executor_);
   }
 
   // The warm-up round has no samples: it is checked.

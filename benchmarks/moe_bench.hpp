@@ -6,6 +6,7 @@
 // sizes do not live in cache.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -28,7 +29,9 @@ struct MoeBenchOptions {
   bool may_round_slot_outputs = false;  // LoadOptions
   double seconds_per_row = 2.0;
   int least_rounds = 5;
-  std::uint32_t seed = 1;
+  std::uint32_t seed = 1;  // of the routing
+  // Read in every round for the bandwidth, on the CPU: several times the last cache.
+  std::size_t ceiling_bytes = std::size_t{512} << 20;
 };
 
 struct MoeBenchRow {

@@ -4,6 +4,7 @@
 
 #include <sluice/error.hpp>
 #include <string>
+#include <string_view>
 
 #include "moe_bench.hpp"
 #include "peer.hpp"
@@ -43,28 +44,47 @@ TEST(BenchWeights, DifferBetweenExperts) {
 }
 
 // A run compares a few tokens of everybody with the reference, and throws when one is wrong.
+// Figures do not matter here: little memory is read for the bandwidth, or most of the time would go
+// there.
+MoeBenchReport small_run(std::string_view peer) {
+  MoeBenchOptions options;
+  options.shape = shape("192,88,6,3");
+  options.tokens = {1, 33, 2};
+  options.peer = peer;
+  options.threads = 2;
+  options.seconds_per_row = 1e-3;
+  options.least_rounds = 1;
+  options.ceiling_bytes = std::size_t{4} << 20;
+  return run_moe_bench(options);
+}
+
+TEST(MoeBench, ComparesEveryRowWithTheReference) {
+  const MoeBenchReport report = small_run("none");
+  EXPECT_TRUE(report.peer.empty());
+  ASSERT_EQ(report.rows.size(), 3u);
+  const std::int64_t checked[] = {1, 3, 2};
+  for (std::size_t i = 0; i < report.rows.size(); ++i) {
+    EXPECT_EQ(report.rows[i].checked_tokens, checked[i]);
+    EXPECT_GT(report.rows[i].milliseconds.median, 0.0);
+    EXPECT_EQ(report.rows[i].peer_milliseconds.median, 0.0);
+  }
+}
+
 TEST(Peers, ComputeTheSameExperts) {
+  int computed = 0;
   for (const PeerEntry& entry : peers()) {
     if (entry.make == nullptr) continue;
-    MoeBenchOptions options;
-    options.shape = shape("192,88,10,3");
-    options.tokens = {1, 5, 33, 2};
-    options.peer = entry.name;
-    options.threads = 2;
-    options.seconds_per_row = 1e-3;
-    options.least_rounds = 1;
     try {
-      const MoeBenchReport report = run_moe_bench(options);
+      const MoeBenchReport report = small_run(entry.name);
       EXPECT_FALSE(report.peer.empty());
-      for (const MoeBenchRow& row : report.rows) {
-        EXPECT_GT(row.checked_tokens, 0);
-        EXPECT_GT(row.peer_milliseconds.median, 0.0);
-      }
+      for (const MoeBenchRow& row : report.rows) EXPECT_GT(row.peer_milliseconds.median, 0.0);
+      ++computed;
     } catch (const Error& error) {
       // oneDNN without AVX-512.
       EXPECT_EQ(error.kind(), ErrorKind::unsupported) << error.what();
     }
   }
+  if (computed == 0) GTEST_SKIP() << "this build has no peer, or none for this machine";
 }
 
 }  // namespace
