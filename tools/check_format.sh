@@ -2,7 +2,7 @@
 # Every C++ and CUDA file is as clang-format 14 leaves it. Usage: tools/check_format.sh [--fix]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mapfile -t files < <(git ls-files '*.hpp' '*.cpp' '*.h' '*.c' '*.cu' '*.cuh')
+mapfile -t files < <(git ls-files '*.hpp' '*.cpp' '*.inl' '*.h' '*.c' '*.cu' '*.cuh')
 if [ "${1:-}" = --fix ]; then
   clang-format -i "${files[@]}"
 else

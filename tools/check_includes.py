@@ -17,7 +17,7 @@ ORDER = [
     "src/model", "src/generate", "src/eval", "benchmarks", "apps", "python/src",
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
-SUFFIXES = {".hpp", ".cpp", ".h", ".c", ".cu", ".cuh"}
+SUFFIXES = {".hpp", ".cpp", ".inl", ".h", ".c", ".cu", ".cuh"}
 
 
 def layer_of(path: str) -> int | None:

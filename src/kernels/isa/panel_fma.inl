@@ -190,8 +190,8 @@ void fma_tokens(const TileJob& job, long tokens) {
   if constexpr (T > 1) fma_tokens<V, X, W, P, T - 1, more>(job, tokens);
 }
 
-// One tile of a job against P panels. The tiles that read these panels fetch the next ones, each its
-// part, line by line; a tile alone also fetches what it will read itself.
+// One tile of a job against P panels. The tiles that read these panels fetch the next ones, each
+// its part, line by line; a tile alone also fetches what it will read itself.
 template <typename V, typename X, typename W, int P, int T>
 void fma_block(const PanelJob& job, long tile, long panel) {
   const XLayout layout{V::kTokens, X::kColumns};
