@@ -102,8 +102,8 @@ void CudaExperts::forward_chunk(const ForwardInput& input, const ForwardOutput& 
       return combine_dense(call.last, call.plan, call.routing, stream);
     case Flow::sorted:
       clear_counters(call.plan, stream);
-      route_few(call.routing, call.plan, call.staging, stream);
-      run_few_ffn(call.ffn, call.routing, stream);
+      stage_sorted(call.routing, call.plan, call.staging, stream);
+      run_sorted_ffn(call.ffn, call.routing, stream);
       break;
     case Flow::planned:
       route(call.routing, call.plan, call.ahead, stream);

@@ -18,8 +18,8 @@ void combine_dense(const Combine& args, const Plan& plan, const Routing& routing
 
 // Sorted by experts, for combine().
 void clear_counters(const Plan& plan, cudaStream_t stream);
-void route_few(const Routing& routing, const Plan& plan, const Staging& staging,
-               cudaStream_t stream);
-void run_few_ffn(const Ffn& ffn, const Routing& routing, cudaStream_t stream);
+void stage_sorted(const Routing& routing, const Plan& plan, const Staging& staging,
+                  cudaStream_t stream);
+void run_sorted_ffn(const Ffn& ffn, const Routing& routing, cudaStream_t stream);
 
 }  // namespace sluice::cuda

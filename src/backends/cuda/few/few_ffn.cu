@@ -8,10 +8,10 @@ void run_dense_ffn(const Ffn& ffn, const Routing& routing, cudaStream_t stream) 
   dense_ffn<AnyActivation<false>>(ffn, routing, stream);
 }
 
-void run_few_ffn(const Ffn& ffn, const Routing& routing, cudaStream_t stream) {
-  if (ffn.plain) return few_ffn<PlainSwiglu>(ffn, routing, stream);
-  if (ffn.gated) return few_ffn<AnyActivation<true>>(ffn, routing, stream);
-  few_ffn<AnyActivation<false>>(ffn, routing, stream);
+void run_sorted_ffn(const Ffn& ffn, const Routing& routing, cudaStream_t stream) {
+  if (ffn.plain) return sorted_ffn<PlainSwiglu>(ffn, routing, stream);
+  if (ffn.gated) return sorted_ffn<AnyActivation<true>>(ffn, routing, stream);
+  sorted_ffn<AnyActivation<false>>(ffn, routing, stream);
 }
 
 }  // namespace sluice::cuda

@@ -7,10 +7,16 @@
 
 namespace sluice::cuda {
 
-template <typename Shape, typename OwnPlan>
+// While there is no plan, the ring's memory is the warps' scratch.
+template <typename Shape, typename OwnPlan, int kPlanners = 0>
 struct FewShared {
   FfnShared<Shape> ffn;
   OwnPlan plan;
+
+  // A warp's group_scratch() with as many groups as experts.
+  static constexpr int kMostScratch = (kChoiceFloats + 2 * kFewExperts) * 4;
+  static_assert(kMostScratch * ((Shape::kThreads + kPlanners) / 32) <= sizeof ffn.stages);
+  __device__ float* scratch() { return reinterpret_cast<float*>(ffn.stages); }
 };
 
 // The kernel that stages the tokens lets these start when all before it was done: logits and count
@@ -25,8 +31,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
   start_next();
   shared.plan.clear(ffn.plan.local_experts);
   __syncthreads();
-  shared.plan.template mark<kPerLane>(routing, ffn.plan.live_tokens(),
-                                      reinterpret_cast<float*>(shared.ffn.stages));
+  shared.plan.template mark<kPerLane>(routing, ffn.plan.live_tokens(), shared.scratch());
   int claimed = 0;
   if (threadIdx.x == kClaimer) {  // the answer is under way meanwhile
     wait_for_earlier();           // … until what is counted up is cleared
@@ -49,15 +54,15 @@ inline constexpr int kPlanners = 256;
 // Here what is counted up was cleared a kernel earlier: weights come before the tokens are staged.
 template <typename Shape, typename Act, int kPerLane, int... kTokens>
 __global__ void __launch_bounds__(Shape::kThreads + kPlanners, 1)
-    few_ffn_kernel(const __grid_constant__ Ffn ffn, const __grid_constant__ Routing routing) {
+    sorted_ffn_kernel(const __grid_constant__ Ffn ffn, const __grid_constant__ Routing routing) {
   extern __shared__ std::uint8_t memory[];
-  auto& shared = aligned_shared<FewShared<Shape, SortedPlan>>(memory);
+  auto& shared = aligned_shared<FewShared<Shape, SortedPlan, kPlanners>>(memory);
   SortedPlan& plan = shared.plan;
   if (threadIdx.x == 0) shared.ffn.init();
   const int claimed = threadIdx.x == kClaimer ? claim_tile(ffn) : 0;
   plan.clear();
   __syncthreads();
-  choose_few<kPerLane>(routing, ffn.plan.live_tokens(), reinterpret_cast<float*>(shared.ffn.stages),
+  choose_few<kPerLane>(routing, ffn.plan.live_tokens(), shared.scratch(),
                        [&](int token, int, std::int32_t local) { plan.mark(token, local); });
   proxy_fence();  // what was scratch is about to be written by the copy engine
   __syncthreads();
@@ -85,11 +90,11 @@ void launch_dense_ffn(const Ffn& ffn, const Routing& routing, cudaStream_t strea
 }
 
 template <typename Shape, typename Act, int kPerLane, int... kTokens>
-void launch_few_ffn(const Ffn& ffn, const Routing& routing, cudaStream_t stream) {
-  constexpr std::size_t kBytes = kAlignedBytes<FewShared<Shape, SortedPlan>>;
-  const auto kernel = few_ffn_kernel<Shape, Act, kPerLane, kTokens...>;
+void launch_sorted_ffn(const Ffn& ffn, const Routing& routing, cudaStream_t stream) {
+  constexpr std::size_t kBytes = kAlignedBytes<FewShared<Shape, SortedPlan, kPlanners>>;
+  const auto kernel = sorted_ffn_kernel<Shape, Act, kPerLane, kTokens...>;
   allow_shared_memory(kernel, kBytes);
-  launch("few_ffn", kernel, multiprocessors(), Shape::kThreads + kPlanners, kBytes, stream, ffn,
+  launch("sorted_ffn", kernel, multiprocessors(), Shape::kThreads + kPlanners, kBytes, stream, ffn,
          routing);
 }
 
@@ -114,9 +119,9 @@ void dense_ffn(const Ffn& ffn, const Routing& routing, cudaStream_t stream) {
 }
 
 template <typename Act>
-void few_ffn(const Ffn& ffn, const Routing& routing, cudaStream_t stream) {
+void sorted_ffn(const Ffn& ffn, const Routing& routing, cudaStream_t stream) {
   with_experts_per_lane(routing, [&]<int kPerLane>() {
-    launch_few_ffn<Sorted, Act, kPerLane, 8, 16, 32, 64>(ffn, routing, stream);
+    launch_sorted_ffn<Sorted, Act, kPerLane, 8, 16, 32, 64>(ffn, routing, stream);
   });
 }
 

@@ -21,7 +21,7 @@ struct FfnShape {
   static constexpr int kStages = kStagesOf;
   static constexpr int kThreads = 128 * (1 + kWarpGroups);
   // Where sums take many registers, those who multiply get some of those who copy.
-  static constexpr bool kMovesRegisters = kWarpGroups > 1 && kOwnRowTiles * kMaxTokens >= 128;
+  static constexpr bool kMovesRegisters = kWarpGroups > 1 && kOwnRowTiles* kMaxTokens >= 128;
   static constexpr int kWeightBytes = kRowTiles * static_cast<int>(kTileBytes);
   static constexpr int kTokenBytes = kMaxTokens / 8 * static_cast<int>(kGroupBytes);
   static constexpr int kStageBytes = kWeightBytes + kTokenBytes;

@@ -17,8 +17,8 @@ __global__ void clear_kernel(const __grid_constant__ Plan plan) {
 
 template <int kPerLane, int kThreads>
 __global__ void __launch_bounds__(kThreads, 1)
-    route_few_kernel(const __grid_constant__ Routing args, const __grid_constant__ Plan plan,
-                     const __grid_constant__ Staging staging) {
+    stage_sorted_kernel(const __grid_constant__ Routing args, const __grid_constant__ Plan plan,
+                        const __grid_constant__ Staging staging) {
   constexpr int kWarps = kThreads / 32;
   extern __shared__ __align__(16) float scratch[];
   __shared__ SortedPlan sorted;
@@ -72,9 +72,9 @@ __global__ void __launch_bounds__(kThreads, 1)
 template <int kPerLane, int kThreads>
 void run(const Routing& args, const Plan& plan, const Staging& staging, cudaStream_t stream) {
   const std::size_t bytes = kThreads / 32 * group_scratch(args.router) * sizeof(float);
-  const auto kernel = route_few_kernel<kPerLane, kThreads>;
+  const auto kernel = stage_sorted_kernel<kPerLane, kThreads>;
   allow_shared_memory(kernel, bytes);
-  launch("route_few", kernel, static_cast<unsigned>(1 + staging.column_blocks), kThreads, bytes,
+  launch("stage_sorted", kernel, static_cast<unsigned>(1 + staging.column_blocks), kThreads, bytes,
          stream, args, plan, staging);
 }
 
@@ -90,7 +90,8 @@ void clear_counters(const Plan& plan, cudaStream_t stream) {
   launch("clear_counters", clear_kernel, 1, 256, 0, stream, plan);
 }
 
-void route_few(const Routing& args, const Plan& plan, const Staging& staging, cudaStream_t stream) {
+void stage_sorted(const Routing& args, const Plan& plan, const Staging& staging,
+                  cudaStream_t stream) {
   switch (experts_per_lane(args.router.num_experts)) {
     case 4:
       return run<4>(args, plan, staging, stream);
