@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "backends/cuda/ffn/tile_choice.hpp"
 #include "backends/cuda/routing/route_choice.hpp"
+#include "backends/cuda/tile_choice.hpp"
 
 namespace sluice::cuda {
 namespace {

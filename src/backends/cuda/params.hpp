@@ -8,8 +8,8 @@
 #include <sluice/dtype.hpp>
 #include <sluice/spec.hpp>
 
-#include "backends/cuda/ffn/tile_choice.hpp"
 #include "backends/cuda/layout.hpp"
+#include "backends/cuda/tile_choice.hpp"
 
 namespace sluice::cuda {
 

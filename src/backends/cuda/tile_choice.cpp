@@ -1,4 +1,4 @@
-#include "backends/cuda/ffn/tile_choice.hpp"
+#include "backends/cuda/tile_choice.hpp"
 
 #include <algorithm>
 
