@@ -104,6 +104,14 @@ TEST(CudaRouteChoice, EveryExpertHasALane) {
   for (std::int64_t experts = 1; experts <= kMaxExperts; ++experts) {
     EXPECT_GE(experts_per_lane(experts) * 32, experts);
   }
+  const auto built = [](std::int64_t experts) {
+    int lanes = 0;
+    with_experts_per_lane<512>(experts, [&]<int kPerLane>() { lanes = kPerLane; });
+    return lanes;
+  };
+  for (const std::int64_t experts : {1, 128, 129, 256, 257, 512}) {
+    EXPECT_EQ(built(experts), experts_per_lane(experts)) << experts;
+  }
   RouterSpec router;
   router.num_experts = 256;
   EXPECT_EQ(group_scratch(router), kChoiceFloats);

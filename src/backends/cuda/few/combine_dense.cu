@@ -52,15 +52,9 @@ void run(const Combine& args, const Plan& plan, const Routing& routing, cudaStre
 
 template <typename Rows>
 void run(const Combine& args, const Plan& plan, const Routing& routing, cudaStream_t stream) {
-  static_assert(experts_per_lane(kFewExperts) == 16);
-  switch (experts_per_lane(routing.router.num_experts)) {
-    case 4:
-      return run<Rows, 4>(args, plan, routing, stream);
-    case 8:
-      return run<Rows, 8>(args, plan, routing, stream);
-    default:
-      return run<Rows, 16>(args, plan, routing, stream);
-  }
+  with_experts_per_lane<kFewExperts>(routing.router.num_experts, [&]<int kPerLane>() {
+    run<Rows, kPerLane>(args, plan, routing, stream);
+  });
 }
 
 }  // namespace

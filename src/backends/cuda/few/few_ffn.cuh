@@ -98,29 +98,16 @@ void launch_sorted_ffn(const Ffn& ffn, const Routing& routing, cudaStream_t stre
          routing);
 }
 
-// f.template operator()<kPerLane>(): as many experts per lane as there must be.
-template <typename F>
-void with_experts_per_lane(const Routing& routing, F f) {
-  static_assert(experts_per_lane(kFewExperts) == 16);
-  switch (experts_per_lane(routing.router.num_experts)) {
-    case 4:
-      return f.template operator()<4>();
-    case 8:
-      return f.template operator()<8>();
-    default:
-      return f.template operator()<16>();
-  }
-}
-
 template <typename Act>
 void dense_ffn(const Ffn& ffn, const Routing& routing, cudaStream_t stream) {
-  with_experts_per_lane(
-      routing, [&]<int kPerLane>() { launch_dense_ffn<Act, kPerLane>(ffn, routing, stream); });
+  with_experts_per_lane<kFewExperts>(routing.router.num_experts, [&]<int kPerLane>() {
+    launch_dense_ffn<Act, kPerLane>(ffn, routing, stream);
+  });
 }
 
 template <typename Act>
 void sorted_ffn(const Ffn& ffn, const Routing& routing, cudaStream_t stream) {
-  with_experts_per_lane(routing, [&]<int kPerLane>() {
+  with_experts_per_lane<kFewExperts>(routing.router.num_experts, [&]<int kPerLane>() {
     launch_sorted_ffn<Sorted, Act, kPerLane, 8, 16, 32, 64>(ffn, routing, stream);
   });
 }

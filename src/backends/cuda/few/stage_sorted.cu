@@ -92,14 +92,8 @@ void clear_counters(const Plan& plan, cudaStream_t stream) {
 
 void stage_sorted(const Routing& args, const Plan& plan, const Staging& staging,
                   cudaStream_t stream) {
-  switch (experts_per_lane(args.router.num_experts)) {
-    case 4:
-      return run<4>(args, plan, staging, stream);
-    case 8:
-      return run<8>(args, plan, staging, stream);
-    default:
-      return run<16>(args, plan, staging, stream);
-  }
+  with_experts_per_lane<kFewExperts>(
+      args.router.num_experts, [&]<int kPerLane>() { run<kPerLane>(args, plan, staging, stream); });
 }
 
 }  // namespace sluice::cuda

@@ -52,16 +52,8 @@ int one_token_blocks() {
 }
 
 void run_one_token(const OneToken& args, const OneTokenSizes& sizes, cudaStream_t stream) {
-  switch (experts_per_lane(args.routing.router.num_experts)) {
-    case 4:
-      return run<4>(args, sizes, stream);
-    case 8:
-      return run<8>(args, sizes, stream);
-    case 16:
-      return run<16>(args, sizes, stream);
-    default:
-      return run<32>(args, sizes, stream);
-  }
+  with_experts_per_lane<kMaxExperts>(args.routing.router.num_experts,
+                                     [&]<int kPerLane>() { run<kPerLane>(args, sizes, stream); });
 }
 
 }  // namespace sluice::cuda

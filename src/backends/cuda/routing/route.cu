@@ -78,16 +78,8 @@ void run(const Routing& args, const Plan& plan, const Prefetch& ahead, cudaStrea
 }  // namespace
 
 void route(const Routing& args, const Plan& plan, const Prefetch& ahead, cudaStream_t stream) {
-  switch (experts_per_lane(args.router.num_experts)) {
-    case 4:
-      return run<4>(args, plan, ahead, stream);
-    case 8:
-      return run<8>(args, plan, ahead, stream);
-    case 16:
-      return run<16>(args, plan, ahead, stream);
-    default:
-      return run<32>(args, plan, ahead, stream);
-  }
+  with_experts_per_lane<kMaxExperts>(
+      args.router.num_experts, [&]<int kPerLane>() { run<kPerLane>(args, plan, ahead, stream); });
 }
 
 }  // namespace sluice::cuda

@@ -14,6 +14,18 @@ constexpr int experts_per_lane(std::int64_t experts) {
   return experts <= 128 ? 4 : experts <= 256 ? 8 : experts <= 512 ? 16 : 32;
 }
 
+// f.template operator()<experts_per_lane(experts)>(), for a kernel that is built for at most
+// kMostExperts.
+template <std::int64_t kMostExperts, int kPerLane = 4, typename F>
+void with_experts_per_lane(std::int64_t experts, F f) {
+  if constexpr (kPerLane < experts_per_lane(kMostExperts)) {
+    if (experts_per_lane(experts) > kPerLane) {
+      return with_experts_per_lane<kMostExperts, 2 * kPerLane>(experts, f);
+    }
+  }
+  f.template operator()<kPerLane>();
+}
+
 // Tokens of one block of the counting sort: as many blocks as multiprocessors where there are
 // tokens enough, a warp per token where there are not. At most 255, since counts are bytes.
 inline constexpr int kMaxBlocks = 128;
