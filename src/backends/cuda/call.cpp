@@ -108,6 +108,7 @@ Ffn ffn_of(const LoadedLayer& layer, const Sizes& sizes, const Staging& staging,
   const WeightBank& bank = layer.bank;
   const ExpertSpec& experts = layer.spec.experts;
   const std::int64_t hidden = experts.hidden_size;
+  const std::int64_t row_pairs = output_columns(hidden) / 2;
   Ffn ffn;
   ffn.routed = blocks_of(bank.routed, bank.weights1, bank.weights2, sizes.groups, workspace);
   ffn.routed.bias1 = bank.bias1;
@@ -116,16 +117,15 @@ Ffn ffn_of(const LoadedLayer& layer, const Sizes& sizes, const Staging& staging,
                            static_cast<float>(experts.swiglu_limit),
                            std::isfinite(experts.swiglu_limit)};
   if (layer.round_slots) {
-    ffn.routed.rounded_y =
-        workspace.take<std::uint16_t>(sizes.rows * rounded_columns(hidden)).data();
+    ffn.routed.rounded_y = workspace.take<std::uint32_t>(sizes.rows * row_pairs).data();
   } else {
-    ffn.routed.y = workspace.take<float>(sizes.rows * hidden).data();
+    ffn.routed.y = workspace.take<float2>(sizes.rows * row_pairs).data();
   }
   if (layer.has_shared()) {
     ffn.shared = blocks_of(bank.shared, bank.shared1, bank.shared2, sizes.shared_groups, workspace);
     ffn.shared.h_group0 = static_cast<int>(sizes.groups);
     ffn.shared.activation.kind = experts.activation;  // no alpha, beta and limit
-    ffn.shared.y = workspace.take<float>(sizes.shared_groups * kGroupRows * hidden).data();
+    ffn.shared.y = workspace.take<float2>(sizes.shared_groups * kGroupRows * row_pairs).data();
     ffn.shared_segments = static_cast<int>(ceil_div(sizes.shared_groups, sizes.segment_groups));
     ffn.shared_x_group = staging.routed_groups;
   }
@@ -144,12 +144,13 @@ Combine combine_of(const LoadedLayer& layer, const Ffn& ffn, const Staging& stag
   Combine last;
   last.hidden = ffn.hidden;
   last.y_rounded = layer.round_slots;
+  const std::int64_t columns = output_columns(last.hidden);
   if (layer.round_slots) {
     last.y = ffn.routed.rounded_y;
-    last.y_chunks = static_cast<int>(rounded_columns(last.hidden) / 8);
+    last.y_chunks = static_cast<int>(columns / 8);
   } else {
     last.y = ffn.routed.y;
-    last.y_chunks = last.hidden / 4;
+    last.y_chunks = static_cast<int>(columns / 4);
   }
   last.shared_y = ffn.shared.y;
   last.down_bias = layer.bank.down_bias;

@@ -79,17 +79,17 @@ struct BlockShape {
   }
 };
 
-// Slot outputs that are rounded to bf16: rows of 32-byte sectors, 16 columns each, in which the
-// columns c and c + 8 are neighbours. A thread of the accumulator holds both, so that they are one
-// word, and the eight threads of a token write a whole sector.
-SLUICE_HOST_DEVICE constexpr std::int64_t rounded_columns(std::int64_t hidden) {
+// Slot outputs: rows of blocks of 16 columns, in which the columns c and c + 8 are neighbours. A
+// thread of the accumulator holds both, and stores them as one pair; the eight threads of a token
+// write the whole block.
+SLUICE_HOST_DEVICE constexpr std::int64_t output_columns(std::int64_t hidden) {
   return round_up(hidden, 16);
 }
 
-// A chunk of such a row, 16 bytes, has four columns in the low halves of its words (`half` 0) and
-// four in the high ones: the first of either.
-SLUICE_HOST_DEVICE constexpr int rounded_column(int chunk, int half) {
-  return chunk / 2 * 16 + chunk % 2 * 4 + half * 8;
+// The first column of `pairs` neighbouring pairs, of which a block has eight; the pairs' other
+// columns begin 8 further on.
+SLUICE_HOST_DEVICE constexpr int pair_column(int chunk, int pairs) {
+  return chunk * pairs / 8 * 16 + chunk * pairs % 8;
 }
 
 // Packed row of GEMM 1 that holds gate unit u; the up unit stands 8 rows below.

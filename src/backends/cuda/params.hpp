@@ -133,8 +133,10 @@ struct FfnBlocks {
   std::uint8_t* h = nullptr;  // tokens layout, [columns2][h_groups]
   std::int64_t h_groups = 0;
   int h_group0 = 0;                    // group of all blocks' that is group 0 of h and y
-  float* y = nullptr;                  // [rows, H], or
-  std::uint16_t* rounded_y = nullptr;  // [rows, rounded_columns(H)] bf16 (layout.hpp)
+  // Outputs of GEMM 2, [rows, output_columns(H)] in pairs of columns (layout.hpp): as they are, or
+  // rounded to bf16.
+  float2* y = nullptr;
+  std::uint32_t* rounded_y = nullptr;
   ActivationParams activation;
 };
 
@@ -143,7 +145,7 @@ struct Combine {
   const void* y = nullptr;  // of the routed experts, rows of chunks of 16 bytes
   int y_chunks = 0;
   bool y_rounded = false;           // FfnBlocks::rounded_y
-  const float* shared_y = nullptr;  // [tokens, H] or null
+  const float2* shared_y = nullptr;  // of the shared block, or null
   int hidden = 0;
   const float* down_bias = nullptr;  // [local experts, H] or null
   bool weight_on_input = false;

@@ -52,23 +52,23 @@ TEST(CudaLayout, GateAndUpOfAUnitStandEightRowsApart) {
   EXPECT_EQ(*rows.rbegin(), 191);
 }
 
-TEST(CudaLayout, RoundedRowsHoldEveryColumnOnceAndAccumulatorsInWholeWords) {
-  for (const std::int64_t hidden : {8, 16, 72, 2304}) {
-    const int chunks = static_cast<int>(rounded_columns(hidden) / 8);
-    EXPECT_EQ(chunks % 2, 0) << "whole sectors of 32 bytes";
-    std::set<int> columns;
-    for (int chunk = 0; chunk < chunks; ++chunk) {
-      for (int word = 0; word < 4; ++word) {
-        const int low = rounded_column(chunk, 0) + word;
-        EXPECT_EQ(rounded_column(chunk, 1) + word, low + 8);  // rows r and r + 8 of 16
-        // Where the epilogue stores it: word r of the eight of these 16 columns.
-        EXPECT_EQ(low / 16 * 8 + low % 16, chunk * 4 + word);
-        columns.insert({low, low + 8});
+TEST(CudaLayout, OutputRowsHoldEveryColumnOnceAndAccumulatorsInPairs) {
+  for (const int pairs : {2, 4}) {  // in 16 bytes of floats, and of bf16
+    for (const std::int64_t hidden : {8, 16, 72, 2304}) {
+      const int chunks = static_cast<int>(output_columns(hidden) / 2 / pairs);
+      std::set<int> columns;
+      for (int chunk = 0; chunk < chunks; ++chunk) {
+        for (int pair = 0; pair < pairs; ++pair) {
+          const int low = pair_column(chunk, pairs) + pair;
+          // Where the epilogue stores it: pair r of the eight of these 16 columns.
+          EXPECT_EQ(low / 16 * 8 + low % 16, chunk * pairs + pair);
+          columns.insert({low, low + 8});  // rows r and r + 8 of 16
+        }
       }
+      EXPECT_EQ(static_cast<std::int64_t>(columns.size()), output_columns(hidden));
+      EXPECT_EQ(*columns.rbegin() + 1, output_columns(hidden));
+      EXPECT_LT(output_columns(hidden) - hidden, 16);
     }
-    EXPECT_EQ(static_cast<std::int64_t>(columns.size()), rounded_columns(hidden));
-    EXPECT_EQ(*columns.rbegin() + 1, rounded_columns(hidden));
-    EXPECT_LT(rounded_columns(hidden) - hidden, 16);
   }
 }
 

@@ -16,30 +16,26 @@ struct OutputSlot {
   std::int32_t expert;  // local; set where the row is and there are biases
 };
 
-// How a row of slot outputs lies in memory: chunks of 16 bytes, each of so many times four columns.
+// What 16 bytes of a row of slot outputs hold: so many pairs of columns (layout.hpp).
 struct ExactRows {
   using Chunk = float4;
-  static constexpr int kFours = 1;
-  __device__ static int column(int chunk, int) { return chunk * 4; }
-  __device__ static float4 four(const Chunk& chunk, int) { return chunk; }
+  static constexpr int kPairs = 2;
+  __device__ static float2 pair(const Chunk& chunk, int i) {
+    return i == 0 ? float2{chunk.x, chunk.y} : float2{chunk.z, chunk.w};
+  }
 };
 struct RoundedRows {
   using Chunk = uint4;
-  static constexpr int kFours = 2;
-  __device__ static int column(int chunk, int half) { return rounded_column(chunk, half); }
-  __device__ static float4 four(const Chunk& chunk, int half) {
-    const auto widen = [half](std::uint32_t word) {
-      return __uint_as_float(half == 0 ? word << 16 : word & 0xffff0000u);
-    };
-    return {widen(chunk.x), widen(chunk.y), widen(chunk.z), widen(chunk.w)};
+  static constexpr int kPairs = 4;
+  __device__ static float2 pair(const Chunk& chunk, int i) {
+    const std::uint32_t words[] = {chunk.x, chunk.y, chunk.z, chunk.w};
+    return {__uint_as_float(words[i] << 16), __uint_as_float(words[i] & 0xffff0000u)};
   }
 };
 
-__device__ inline void add(float4& sum, float factor, const float4& term) {
+__device__ inline void add(float2& sum, float factor, const float2& term) {
   sum.x = fmaf(factor, term.x, sum.x);
   sum.y = fmaf(factor, term.y, sum.y);
-  sum.z = fmaf(factor, term.z, sum.z);
-  sum.w = fmaf(factor, term.w, sum.w);
 }
 
 // Read once: other lines shall stay in the caches.
@@ -53,8 +49,11 @@ template <typename Rows>
 __device__ void combine_chunk(const Combine& args, const OutputSlot* slots, int top_k, int token,
                               int chunk) {
   using Chunk = typename Rows::Chunk;
+  constexpr int kPairs = Rows::kPairs;
   constexpr int kBatch = 8;  // slots whose rows are under way together
-  float4 sums[Rows::kFours] = {};
+  const int column = pair_column(chunk, kPairs);
+  const bool both = column + 8 < args.hidden;  // the last block may have only eight columns
+  float2 sums[kPairs] = {};
 #pragma unroll 1
   for (int first = 0; first < top_k; first += kBatch) {
     Chunk y[kBatch];
@@ -64,30 +63,35 @@ __device__ void combine_chunk(const Combine& args, const OutputSlot* slots, int 
     for (int i = 0; i < kBatch; ++i) {
       const OutputSlot slot = slots[first + i];
       if (slot.row < 0) continue;
+      const float factor = args.weight_on_input ? 1.0f : slot.weight;
 #pragma unroll
-      for (int f = 0; f < Rows::kFours; ++f) {
-        add(sums[f], args.weight_on_input ? 1.0f : slot.weight, Rows::four(y[i], f));
-        const int column = Rows::column(chunk, f);
-        if (args.down_bias == nullptr || column >= args.hidden) continue;
-        const auto bias = static_cast<std::int64_t>(slot.expert) * args.hidden + column;
-        add(sums[f], slot.weight, *reinterpret_cast<const float4*>(args.down_bias + bias));
+      for (int p = 0; p < kPairs; ++p) add(sums[p], factor, Rows::pair(y[i], p));
+      if (args.down_bias == nullptr) continue;
+      const float* bias =
+          args.down_bias + static_cast<std::int64_t>(slot.expert) * args.hidden + column;
+#pragma unroll
+      for (int p = 0; p < kPairs; ++p) {
+        add(sums[p], slot.weight, {bias[p], both ? bias[p + 8] : 0.0f});
       }
     }
   }
+  float low[kPairs];
+  float high[kPairs];
+  const float2* const shared =
+      args.shared_y == nullptr ? nullptr
+                               : args.shared_y + token * (output_columns(args.hidden) / 2) +
+                                     chunk * kPairs;
+  const float gate = args.gate == nullptr ? 1.0f : args.gate[token];
 #pragma unroll
-  for (int f = 0; f < Rows::kFours; ++f) {
-    const int column = Rows::column(chunk, f);
-    if (column >= args.hidden) continue;  // a rounded row is padded
-    float4& sum = sums[f];
-    sum.x *= args.output_factor, sum.y *= args.output_factor;
-    sum.z *= args.output_factor, sum.w *= args.output_factor;
-    const std::int64_t at = static_cast<std::int64_t>(token) * args.hidden + column;
-    if (args.shared_y != nullptr) {
-      add(sum, args.gate == nullptr ? 1.0f : args.gate[token],
-          __ldcs(reinterpret_cast<const float4*>(args.shared_y + at)));
-    }
-    store_four(args.output, args.dtype, at, sum);
+  for (int p = 0; p < kPairs; ++p) {
+    float2 sum{sums[p].x * args.output_factor, sums[p].y * args.output_factor};
+    if (shared != nullptr) add(sum, gate, __ldcs(shared + p));
+    low[p] = sum.x;
+    high[p] = sum.y;
   }
+  const std::int64_t at = static_cast<std::int64_t>(token) * args.hidden + column;
+  store_elements(args.output, args.dtype, at, low);
+  if (both) store_elements(args.output, args.dtype, at + 8, high);
 }
 
 // One of the `parts` warps that share a token's row: their chunks alternate. `slots`: [kMaxTopK].

@@ -50,22 +50,41 @@ __device__ inline std::uint32_t pack_bf16(float low, float high) {
   return *reinterpret_cast<const std::uint32_t*>(&pair);
 }
 
+__device__ inline std::uint32_t pack_f16(float low, float high) {
+  const __half2 pair = __floats2half2_rn(low, high);
+  return *reinterpret_cast<const std::uint32_t*>(&pair);
+}
+
 __device__ inline uint4 pack_chunk(const float (&from)[8]) {
   return {pack_bf16(from[0], from[1]), pack_bf16(from[2], from[3]), pack_bf16(from[4], from[5]),
           pack_bf16(from[6], from[7])};
 }
 
-// Four elements at a multiple of 4; `base` is aligned to 16 bytes.
-__device__ inline void store_four(void* base, DType dtype, std::int64_t index, float4 v) {
+// Two or four elements at a multiple of their number; `base` is aligned to 16 bytes.
+template <int kCount>
+__device__ void store_elements(void* base, DType dtype, std::int64_t index,
+                               const float (&v)[kCount]) {
+  static_assert(kCount == 2 || kCount == 4);
   if (dtype == DType::f32) {
-    *reinterpret_cast<float4*>(static_cast<float*>(base) + index) = v;
-  } else if (dtype == DType::bf16) {
-    *reinterpret_cast<uint2*>(static_cast<std::uint16_t*>(base) + index) = {pack_bf16(v.x, v.y),
-                                                                            pack_bf16(v.z, v.w)};
+    float* to = static_cast<float*>(base) + index;
+    if constexpr (kCount == 4) {
+      *reinterpret_cast<float4*>(to) = {v[0], v[1], v[2], v[3]};
+    } else {
+      *reinterpret_cast<float2*>(to) = {v[0], v[1]};
+    }
+    return;
+  }
+  std::uint32_t words[kCount / 2];
+#pragma unroll
+  for (int i = 0; i < kCount / 2; ++i) {
+    words[i] = dtype == DType::bf16 ? pack_bf16(v[2 * i], v[2 * i + 1])
+                                    : pack_f16(v[2 * i], v[2 * i + 1]);
+  }
+  auto* to = reinterpret_cast<std::uint32_t*>(static_cast<std::uint16_t*>(base) + index);
+  if constexpr (kCount == 4) {
+    *reinterpret_cast<uint2*>(to) = {words[0], words[1]};
   } else {
-    __half2* to = reinterpret_cast<__half2*>(static_cast<__half*>(base) + index);
-    to[0] = __floats2half2_rn(v.x, v.y);
-    to[1] = __floats2half2_rn(v.z, v.w);
+    *to = words[0];
   }
 }
 

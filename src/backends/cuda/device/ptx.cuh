@@ -96,8 +96,9 @@ __device__ inline std::uint64_t evict_last() {
   return policy;
 }
 
-__device__ inline void store(float* to, float value, std::uint64_t policy) {
-  asm volatile("st.global.L2::cache_hint.f32 [%0], %1, %2;" ::"l"(to), "f"(value), "l"(policy)
+__device__ inline void store(float2* to, float2 value, std::uint64_t policy) {
+  asm volatile("st.global.L2::cache_hint.v2.f32 [%0], {%1, %2}, %3;" ::"l"(to), "f"(value.x),
+               "f"(value.y), "l"(policy)
                : "memory");
 }
 

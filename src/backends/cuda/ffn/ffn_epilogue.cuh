@@ -73,49 +73,49 @@ __device__ void finish_gemm1(const Tile& tile, const FfnBlocks& blocks, int rows
   }
 }
 
-// A lane's two columns of a token are one word.
-template <int kTokens>
-__device__ void store_rounded(std::uint32_t* to, std::int64_t row_words, int even, int rows,
-                              std::uint64_t policy, const float (&sums)[kTokens / 2]) {
-#pragma unroll
-  for (int j = 0; j < kTokens / 8; ++j) {
-    if (j * 8 >= rows) break;
-    const bool first = kTokens > 32 || j * 8 + even < rows;
-    const bool second = kTokens > 32 || j * 8 + even + 1 < rows;
-    if (first) store(to, pack_bf16(sums[4 * j], sums[4 * j + 2]), policy);
-    if (second) store(to + row_words, pack_bf16(sums[4 * j + 1], sums[4 * j + 3]), policy);
-    to += 8 * row_words;
-  }
+// A lane's two columns of a token, as they stand side by side in a row of outputs: two floats, or
+// one word of bf16.
+__device__ inline float2 output_pair(const float2*, float low, float high) { return {low, high}; }
+__device__ inline std::uint32_t output_pair(const std::uint32_t*, float low, float high) {
+  return pack_bf16(low, high);
 }
 
 // Where slots' outputs lie in the order of the tokens' slots, not of experts: rows that no token
-// wants are not stored.
-template <int kTokens, typename Segments>
-__device__ void store_slots(const Ffn& ffn, const Segments& segments, const Tile& tile, int rows16,
-                            const float (&sums)[kTokens / 2]) {
-  const int lane = threadIdx.x % 32;
-  const int column = rows16 * 16 + lane / 4;
-  const FfnBlocks& blocks = ffn.routed;
+// wants are not stored. `to`: the lane's pair of row 0.
+template <int kTokens, typename Pair, typename Segments>
+__device__ void store_slots(Pair* to, std::int64_t row_pairs, const Segments& segments,
+                            const Tile& tile, const float (&sums)[kTokens / 2]) {
+  // Weights stream through the second-level cache; y shall be there when it is combined.
   const std::uint64_t policy = evict_last();
 #pragma unroll
   for (int j = 0; j < kTokens / 8; ++j) {
 #pragma unroll
     for (int odd = 0; odd < 2; ++odd) {
-      const int row = segments.slot_row(tile.segment.expert, j * 8 + lane % 4 * 2 + odd);
+      const int token = j * 8 + static_cast<int>(threadIdx.x) % 4 * 2 + odd;
+      const int row = segments.slot_row(tile.segment.expert, token);
       if (row < 0) continue;
-      const float low = sums[4 * j + odd];
-      const float high = sums[4 * j + 2 + odd];
-      if (blocks.rounded_y != nullptr) {
-        if (rows16 * 16 >= ffn.hidden) continue;
-        auto* to =
-            reinterpret_cast<std::uint32_t*>(blocks.rounded_y + row * rounded_columns(ffn.hidden));
-        store(to + rows16 * 8 + lane / 4, pack_bf16(low, high), policy);
-      } else {
-        float* to = blocks.y + static_cast<std::int64_t>(row) * ffn.hidden + column;
-        if (column < ffn.hidden) store(to, low, policy);
-        if (column + 8 < ffn.hidden) store(to + 8, high, policy);
-      }
+      store(to + row * row_pairs, output_pair(to, sums[4 * j + odd], sums[4 * j + 2 + odd]),
+            policy);
     }
+  }
+}
+
+// Where a segment's outputs stand side by side.
+template <int kTokens, typename Pair>
+__device__ void store_rows(Pair* to, std::int64_t row_pairs, const FfnBlocks& blocks,
+                           const Tile& tile, const float (&sums)[kTokens / 2]) {
+  const std::uint64_t policy = evict_last();
+  const int even = static_cast<int>(threadIdx.x) % 4 * 2;  // token of a group
+  to += ((tile.segment.group - blocks.h_group0) * kGroupRows + even) * row_pairs;
+#pragma unroll
+  for (int j = 0; j < kTokens / 8; ++j) {
+    if (j * 8 >= tile.segment.rows) break;
+    // A group's rows beyond the tokens exist, but few tokens should not pay for writing them.
+    const bool first = kTokens > 32 || j * 8 + even < tile.segment.rows;
+    const bool second = kTokens > 32 || j * 8 + even + 1 < tile.segment.rows;
+    if (first) store(to, output_pair(to, sums[4 * j], sums[4 * j + 2]), policy);
+    if (second) store(to + row_pairs, output_pair(to, sums[4 * j + 1], sums[4 * j + 3]), policy);
+    to += 8 * row_pairs;
   }
 }
 
@@ -123,38 +123,19 @@ template <int kTokens, typename Segments>
 __device__ void finish_gemm2(const Ffn& ffn, const Segments& segments, const Tile& tile,
                              const FfnBlocks& blocks, int rows16,
                              const float (&sums)[kTokens / 2]) {
-  if constexpr (Segments::kSlotRows) {
-    if (tile.segment.expert >= 0) return store_slots<kTokens>(ffn, segments, tile, rows16, sums);
-  }
-  const int lane = threadIdx.x % 32;
-  const int column = rows16 * 16 + lane / 4;  // of the output
-  const int even = lane % 4 * 2;              // token of a group
-  const std::int64_t row = (tile.segment.group - blocks.h_group0) * kGroupRows + even;
-  // Weights stream through the second-level cache; y shall be there when it is combined.
-  const std::uint64_t policy = evict_last();
-  if (blocks.rounded_y != nullptr) {
-    if (rows16 * 16 >= ffn.hidden) return;
-    const std::int64_t row_words = rounded_columns(ffn.hidden) / 2;
-    auto* to = reinterpret_cast<std::uint32_t*>(blocks.rounded_y) + row * row_words + rows16 * 8 +
-               lane / 4;
-    return store_rounded<kTokens>(to, row_words, even, tile.segment.rows, policy, sums);
-  }
-  float* to = blocks.y + row * ffn.hidden + column;
-  // H is a multiple of 8: each half of the 16 rows is inside or outside as a whole.
-  const bool low = column < ffn.hidden;
-  const bool high = column + 8 < ffn.hidden;
-#pragma unroll
-  for (int j = 0; j < kTokens / 8; ++j) {
-    if (j * 8 >= tile.segment.rows) break;
-    // A group's rows beyond the tokens exist, but few tokens should not pay for writing them.
-    const bool first = kTokens > 32 || j * 8 + even < tile.segment.rows;
-    const bool second = kTokens > 32 || j * 8 + even + 1 < tile.segment.rows;
-    if (low && first) store(to, sums[4 * j], policy);
-    if (low && second) store(to + ffn.hidden, sums[4 * j + 1], policy);
-    if (high && first) store(to + 8, sums[4 * j + 2], policy);
-    if (high && second) store(to + ffn.hidden + 8, sums[4 * j + 3], policy);
-    to += 8 * ffn.hidden;
-  }
+  if (rows16 * 16 >= ffn.hidden) return;
+  const std::int64_t row_pairs = output_columns(ffn.hidden) / 2;
+  const auto store_from = [&](auto* y) {
+    y += rows16 * 8 + threadIdx.x % 32 / 4;
+    if constexpr (Segments::kSlotRows) {
+      if (tile.segment.expert >= 0) {
+        return store_slots<kTokens>(y, row_pairs, segments, tile, sums);
+      }
+    }
+    store_rows<kTokens>(y, row_pairs, blocks, tile, sums);
+  };
+  if (blocks.rounded_y != nullptr) return store_from(blocks.rounded_y);
+  store_from(blocks.y);
 }
 
 }  // namespace sluice::cuda
