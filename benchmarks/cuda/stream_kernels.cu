@@ -50,7 +50,7 @@ void launch_read(const void* data, std::size_t bytes, std::uint32_t* sink, cudaS
   constexpr std::size_t kPiece = std::size_t{kThreads} * kLoads * sizeof(uint4);
   const auto blocks = static_cast<unsigned>((bytes + kPiece - 1) / kPiece);
   read_all<<<blocks, kThreads, 0, stream>>>(static_cast<const uint4*>(data), bytes / 16, sink);
-  cuda::check_launch("the reading kernel");
+  cuda::check(cudaGetLastError(), "the reading kernel");
 }
 
 void launch_fill(std::uint16_t* data, std::int64_t count, std::uint64_t tensor, float spread,
@@ -58,7 +58,7 @@ void launch_fill(std::uint16_t* data, std::int64_t count, std::uint64_t tensor, 
   if (count == 0) return;
   static const int blocks = multiprocessors() * 8;
   fill<<<blocks, 256, 0, stream>>>(data, count, tensor, spread);
-  cuda::check_launch("the filling kernel");
+  cuda::check(cudaGetLastError(), "the filling kernel");
 }
 
 }  // namespace sluice::bench

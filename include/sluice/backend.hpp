@@ -85,6 +85,11 @@ class DeviceMemory {
   // In the order of `stream`; both return when the host memory may be used again.
   virtual void copy_in(void* device, const void* host, std::size_t bytes, void* stream) const = 0;
   virtual void copy_out(void* host, const void* device, std::size_t bytes, void* stream) const = 0;
+  // Whether work for `stream` is being recorded (a CUDA graph's capture), to run later and often.
+  virtual bool recording(void* stream) const {
+    static_cast<void>(stream);
+    return false;
+  }
 };
 
 struct LoadOptions {

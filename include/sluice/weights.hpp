@@ -1,5 +1,6 @@
 // The tensors of one MoE layer, as the checkpoint holds them. Views only: the caller keeps the
-// memory alive until Backend::load returns; load packs or copies what it needs.
+// memory alive until Backend::load returns; load packs or copies what it needs. For tensors on a
+// device it waits until all that was asked of the device before is done.
 #pragma once
 
 #include <vector>

@@ -79,6 +79,14 @@ def stream_of(array: Any, tensor: Tensor, stream: int | None) -> int:
     return 0  # the default stream, with which __dlpack__ has synchronised
 
 
+def check_ordered(array: Any, name: str, stream: int | None) -> None:
+    """Refuses a strided torch tensor on a GPU where the call has a stream of its own: the copy that
+    it needs would be made, and its memory used again, in the order of torch's current stream."""
+    if stream is not None and is_torch(array) and array.is_cuda and not array.is_contiguous():
+        raise Error(f"{name} has strides {tuple(array.stride())} and shape {tuple(array.shape)}, and "
+                    "stream is given: make it contiguous in that stream, or leave stream out", "user")
+
+
 def optional(array: Any, name: str) -> Tensor | None:
     return None if array is None else view(array, name)
 

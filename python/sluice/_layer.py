@@ -69,7 +69,8 @@ class Layer:
                        there is left as it is. On a GPU it is read when the work runs, so that a
                        captured graph serves every number of tokens up to its rows
         output         [tokens, H]: written and returned, if given
-        stream         of CUDA tensors, as an address; None: torch's (or CuPy's) current one
+        stream         of CUDA tensors, which must then be contiguous, as an address; None: torch's
+                       (or CuPy's) current one
 
         Give the logits, or ids and weights, or neither if the weights hold "router.weight".
         Arrays are NumPy or anything with DLPack, read where they lie if they are contiguous. Outputs
@@ -78,6 +79,9 @@ class Layer:
         workspace: on several streams they need an order); from host memory every backend works.
         Raises Error: "user" for shapes, dtypes, ids and weights, naming the first offending token.
         """
+        for name, array in (("hidden_states", hidden_states), ("router_logits", router_logits),
+                            ("topk_ids", topk_ids), ("topk_weights", topk_weights)):
+            _arrays.check_ordered(array, name, stream)
         hidden = _arrays.view(hidden_states, "hidden_states")
         tokens = hidden.shape[0] if hidden.shape else 0
         top_k = self._core.spec.top_k

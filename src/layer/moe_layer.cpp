@@ -4,7 +4,6 @@
 #include <sluice/layer.hpp>
 #include <utility>
 
-#include "backends/device_buffer.hpp"
 #include "backends/staged_experts.hpp"
 #include "base/aligned_buffer.hpp"
 #include "base/element.hpp"
@@ -12,6 +11,7 @@
 #include "base/token_rows.hpp"
 #include "layer/check_devices.hpp"
 #include "layer/check_forward.hpp"
+#include "layer/device_workspace.hpp"
 #include "layer/pieces.hpp"
 #include "layer/rank_share.hpp"
 #include "layer/router_linear.hpp"
@@ -91,7 +91,7 @@ struct MoeLayer::Impl {
   std::unique_ptr<RouterLinear> router;  // null: no router_weight, or the experts multiply by it
   std::size_t workspace_limit = 0;
   std::shared_ptr<LayerWorkspace> workspace;
-  DeviceBuffer device_workspace;
+  DeviceWorkspace device_workspace;
 
   std::size_t experts_bytes(std::int64_t tokens) const {
     return experts->workspace_bytes(piece_tokens(*experts, tokens, workspace_limit));
@@ -241,10 +241,11 @@ struct MoeLayer::Impl {
            to_string(place));
     }
     if (input.token_count) check_device_count(input.hidden_states.shape[0]);
-    device_workspace.grow(memory, experts_bytes(input.hidden_states.shape[0]));
+    std::byte* const base =
+        device_workspace.at_least(experts_bytes(input.hidden_states.shape[0]), memory, stream);
     in_pieces(input, output, [&](const ForwardInput& in, const ForwardOutput& out) {
       const std::size_t bytes = experts->workspace_bytes(in.hidden_states.shape[0]);
-      experts->forward(in, out, {device_workspace.data(), bytes}, stream);
+      experts->forward(in, out, {base, bytes}, stream);
     });
   }
 };

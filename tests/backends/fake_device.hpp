@@ -22,6 +22,10 @@ class FakeMemory final : public DeviceMemory {
   void copy_in(void* device, const void* host, std::size_t bytes, void* stream) const override;
   void copy_out(void* host, const void* device, std::size_t bytes, void* stream) const override;
 
+  bool recording(void* stream) const override { return stream != nullptr && stream == recorded; }
+
+  void* recorded = nullptr;  // the stream that is being recorded
+
   bool owns(const void* memory, std::size_t bytes) const;
   std::size_t live_bytes() const;
   int allocations() const { return allocations_; }

@@ -136,6 +136,83 @@ void check_capture_without_workspace(Findings& findings) {
   expect_right("a capture that failed", findings);
 }
 
+// A larger call inside a capture: refused, and the memory of smaller ones is still there.
+void check_growth_inside_a_capture(Findings& findings) {
+  const Case subject = small_case();
+  const Case larger = small_case(700);
+  MoeLayer layer(subject.spec, subject.weights(), on_cuda());
+  DeviceCase there(subject);
+  DeviceCase more(larger);
+  layer.forward(there.input(), there.output());
+  cudaStream_t stream = nullptr;
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capturing");
+  findings.expect_error("a larger call inside a capture", {"before the capture", "workspace"},
+                        [&] { layer.forward(more.input(), more.output(), stream); });
+  layer.forward(there.input(), there.output(), stream);
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamEndCapture(stream, &graph), "a capture in which a call was refused");
+  cudaGraphDestroy(graph);
+  cudaStreamDestroy(stream);
+  there.poison();
+  layer.forward(there.input(), there.output());
+  const auditing::Oracle oracle(subject);
+  const auto comparison = auditing::compare(subject, oracle, there.result(subject.tokens()));
+  findings.expect(comparison.ok(), "after a call that was refused: {}", comparison.message);
+}
+
+// Weights that are still being made on the device when the layer is.
+void check_unfinished_weights(Findings& findings) {
+  const Case subject = small_case();
+  const auto memory = backend("cuda").device_memory({});
+  cudaStream_t stream = nullptr;
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
+  check(cudaLaunchHostFunc(
+            stream, [](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(200)); },
+            nullptr),
+        "cudaLaunchHostFunc");
+  std::vector<DeviceBuffer> made;
+  const auto on_device = [&](TensorView& tensor) {
+    if (!tensor) return;
+    const auto bytes = static_cast<std::size_t>(tensor.shape.elements() * bits(tensor.dtype) / 8);
+    const DeviceBuffer& source = made.emplace_back(memory, bytes);
+    memory->copy_in(source.data(), tensor.data, bytes, nullptr);
+    const DeviceBuffer& target = made.emplace_back(memory, bytes);
+    check(cudaMemset(target.data(), 0xff, bytes), "cudaMemset");
+    check(cudaMemcpyAsync(target.data(), source.data(), bytes, cudaMemcpyDeviceToDevice, stream),
+          "cudaMemcpyAsync");
+    tensor.data = target.data();
+    tensor.device = backend("cuda").device({});
+  };
+  made.reserve(256);
+  MoeWeights weights = subject.weights();
+  for (auto* matrices : {&weights.gate_up_proj, &weights.down_proj}) {
+    for (TensorView& matrix : *matrices) on_device(matrix);
+  }
+  for (auto* tensor : {&weights.router_bias, &weights.e_score_correction_bias,
+                       &weights.gate_up_bias, &weights.down_bias, &weights.shared_gate_up_proj,
+                       &weights.shared_down_proj, &weights.shared_expert_gate}) {
+    on_device(*tensor);
+  }
+  MoeLayer layer(subject.spec, weights, on_cuda());
+  DeviceCase there(subject);
+  layer.forward(there.input(), there.output());
+  const auditing::Oracle oracle(subject);
+  const auto comparison = auditing::compare(subject, oracle, there.result(subject.tokens()));
+  findings.expect(comparison.ok(), "weights that were being made: {}", comparison.message);
+  check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+  cudaStreamDestroy(stream);
+}
+
+// An error that the caller has dealt with is not the layer's.
+void check_errors_of_others(Findings& findings) {
+  void* memory = nullptr;
+  const cudaError_t result = cudaMalloc(&memory, std::size_t{1} << 60);
+  findings.expect(result == cudaErrorMemoryAllocation, "2^60 bytes: {}", cudaGetErrorName(result));
+  expect_right("an error of the caller's own", findings);
+  cudaGetLastError();
+}
+
 void check_places(Findings& findings) {
   const Case subject = small_case();
   LayerOptions elsewhere = on_cuda();
@@ -158,6 +235,10 @@ void check_places(Findings& findings) {
   output.topk_weights = {};
   findings.expect_error("hidden states at an odd address", {"hidden_states", "16"},
                         [&] { layer.forward(unaligned, output); });
+  unaligned.hidden_states.data = there.input().hidden_states.data;
+  unaligned.router_logits.data = static_cast<const std::byte*>(unaligned.router_logits.data) + 1;
+  findings.expect_error("logits at an odd address", {"router_logits", "multiple of"},
+                        [&] { layer.forward(unaligned, output); });
   expect_right("wrong places", findings);
 }
 
@@ -166,8 +247,11 @@ void check_places(Findings& findings) {
 void run_errors(const Settings& settings, Findings& findings) {
   check_places(findings);
   check_busy_stream(findings);
+  check_unfinished_weights(findings);
+  check_errors_of_others(findings);
   if (settings.brief) return;
   check_capture_without_workspace(findings);
+  check_growth_inside_a_capture(findings);
   check_memory(findings);
 }
 

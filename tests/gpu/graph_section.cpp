@@ -169,6 +169,33 @@ void check_counted(std::int64_t captured, const Settings& settings, Findings& fi
   }
 }
 
+// A larger call after the capture: replays use the memory that they were recorded with.
+void check_outgrown(const Settings& settings, Findings& findings) {
+  const Case first = auditing::plain_case(drawn_spec(9), 9, 16);
+  const Case larger = auditing::plain_case(first.spec, 10, 900);
+  MoeLayer layer(first.spec, first.weights(), on_cuda(settings));
+  DeviceCase there(first);
+  DeviceCase more(larger);
+  layer.forward(there.input(), there.output());
+  const auto plain = there.result(first.tokens());
+  const std::size_t bytes = layer.workspace_bytes(first.tokens());
+  const Captured graph(
+      [&](cudaStream_t stream) { layer.forward(there.input(), there.output(), stream); });
+  layer.forward(more.input(), more.output());
+  more.result(1);
+  // Whoever gets memory of that size next must keep what is in it.
+  const std::vector<std::byte> mark(bytes, std::byte{0x5a});
+  const DeviceBuffer other(there.memory(), bytes);
+  there.memory()->copy_in(other.data(), mark.data(), bytes, nullptr);
+  there.poison();
+  graph.replay();
+  findings.expect(auditing::same_bits(plain, there.result(first.tokens())),
+                  "a replay after a larger call: other bits than before");
+  std::vector<std::byte> now(bytes);
+  there.memory()->copy_out(now.data(), other.data(), bytes, nullptr);
+  findings.expect(now == mark, "a replay after a larger call wrote into memory of others");
+}
+
 }  // namespace
 
 void run_graphs(const Settings& settings, Findings& findings) {
@@ -178,6 +205,7 @@ void run_graphs(const Settings& settings, Findings& findings) {
   for (const std::int64_t tokens : counts) {
     check_one(tokens, settings.seed + static_cast<std::uint64_t>(tokens), settings, findings);
   }
+  check_outgrown(settings, findings);
   for (const std::int64_t captured : {8, 48}) check_fewer(captured, settings, findings);
   for (const std::int64_t captured : {5, 24, 48, 300}) check_counted(captured, settings, findings);
 }

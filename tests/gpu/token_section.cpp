@@ -1,4 +1,6 @@
 // Numbers of tokens at and beside every limit: none, groups, and the chunks of long calls.
+#include <limits>
+
 #include "audit/cases/regime.hpp"
 #include "audit/compare.hpp"
 #include "backends/cuda/one_token/one_token.hpp"
@@ -83,6 +85,69 @@ void check_long(std::int64_t tokens, std::int64_t boundary, const Settings& sett
   }
 }
 
+// One token: outputs so wide that every block has several strips of rows, or a few blocks one more;
+// and no slot's part in a strip's sums, where the token chose no local expert.
+void check_wide(std::int64_t hidden, const Settings& settings, Findings& findings) {
+  for (const std::int64_t shared : {0, 960}) {
+    for (const std::int64_t local : {8, 1, 0}) {
+      MoeSpec spec = auditing::neutral_spec({8, 3, hidden, 72});
+      spec.router.routed_scaling_factor = 2.5;
+      spec.experts.down_bias = true;
+      spec.layer.num_shared_experts = shared > 0 ? 1 : 0;
+      spec.layer.shared_intermediate_size = shared;
+      spec.layer.local_expert_offset = 8 - local;
+      spec.layer.num_local_experts = local;
+      const Case subject = auditing::plain_case(spec, static_cast<std::uint64_t>(hidden), 1);
+      auditing::RunOptions run;
+      run.load = load_options(settings);
+      const auto comparison =
+          auditing::compare(subject, auditing::Oracle(subject, bound_of(settings)),
+                            auditing::run_case(backend("cuda"), subject, run));
+      findings.expect(comparison.ok(), "T 1, H {}, shared {}, {} of 8 experts local: {}", hidden,
+                      shared, local, comparison.message);
+    }
+  }
+}
+
+// A rank without experts: routed to nobody, the shared block alone or nothing at all.
+void check_nobody(std::int64_t tokens, const Settings& settings, Findings& findings) {
+  for (const std::int64_t shared : {0, 72}) {
+    MoeSpec spec = auditing::neutral_spec({8, 3, 72, 40});
+    spec.router.routed_scaling_factor = 2.5;
+    spec.layer.num_shared_experts = shared > 0 ? 1 : 0;
+    spec.layer.shared_intermediate_size = shared;
+    spec.layer.num_local_experts = 0;
+    const Case subject = auditing::plain_case(spec, 41, tokens);
+    auditing::RunOptions run;
+    run.load = load_options(settings);
+    const auto comparison =
+        auditing::compare(subject, auditing::Oracle(subject, bound_of(settings)),
+                          auditing::run_case(backend("cuda"), subject, run));
+    findings.expect(comparison.ok(), "T {}, no local experts, shared {}: {}", tokens, shared,
+                    comparison.message);
+  }
+}
+
+// Weights above zero and an infinite x: nothing but infinities, though the eight units are padded
+// to a tile's width, whose weights are zero.
+void check_infinite(std::int64_t tokens, const Settings& settings, Findings& findings) {
+  Case subject = auditing::plain_case(auditing::neutral_spec({2, 1, 8, 8}), 43, tokens);
+  for (auto& [name, tensor] : subject.tensors) {
+    if (name == "router_logits") continue;
+    for (std::int64_t i = 0; i < tensor.elements(); ++i) tensor.set(i, 0.5f);
+  }
+  auditing::OwnedTensor& hidden = subject.tensors.at("hidden_states");
+  hidden.set(hidden.elements() - 1, std::numeric_limits<float>::infinity());
+  auditing::RunOptions run;
+  run.load = load_options(settings);
+  const auto result = auditing::run_case(backend("cuda"), subject, run);
+  for (std::int64_t column = 0; column < 8; ++column) {
+    const float last = result.output.get((tokens - 1) * 8 + column);
+    findings.expect(last == std::numeric_limits<float>::infinity(),
+                    "T {}, an infinite hidden state: column {} is {}", tokens, column, last);
+  }
+}
+
 // Groups so many that a warp's room for them comes to the limits of shared memory, which a kernel
 // must ask to exceed.
 void check_many_groups(std::int64_t experts, std::int64_t groups, std::int64_t tokens,
@@ -104,6 +169,13 @@ void check_many_groups(std::int64_t experts, std::int64_t groups, std::int64_t t
 void run_token_counts(const Settings& settings, Findings& findings) {
   check_none(settings, findings);
   check_one_token_blocks(findings);
+  for (const std::int64_t hidden : {2112, 2120, 2304, 3168, 6336, 6400}) {
+    if (!settings.brief || hidden == 2304) check_wide(hidden, settings, findings);
+  }
+  for (const std::int64_t tokens : {1, 2, 16, 17, 65, 300}) {
+    check_nobody(tokens, settings, findings);
+    check_infinite(tokens, settings, findings);
+  }
   for (const std::int64_t edge : {8, 16, 32, 64, 128, 256, 1024}) {
     for (std::int64_t tokens = edge - 1; tokens <= edge + 1; ++tokens) {
       if (!settings.brief || edge <= 32)

@@ -302,6 +302,63 @@ TEST_F(DeviceLayer, LongCallsGoThroughInPiecesThatFitTheWorkspaceLimit) {
                [&] { MoeLayer(small.spec, small.weights(), options); });
 }
 
+// What a layer's calls had for a workspace, one after the other.
+std::vector<std::span<std::byte>> watch_workspaces(FakeBackend& fake,
+                                                   const std::function<void()>& calls) {
+  std::vector<std::span<std::byte>> seen;
+  fake.afterwards = [&](const ForwardInput&, const ForwardOutput&, std::span<std::byte> workspace) {
+    seen.push_back(workspace);
+  };
+  calls();
+  fake.afterwards = nullptr;
+  return seen;
+}
+
+TEST_F(DeviceLayer, OutgrownMemoryIsKeptForWhatWasRecordedWithIt) {
+  MoeLayer layer(small.spec, small.weights(), on(fake));
+  Tokens few(5), many(90);
+  DeviceTokens there(fake, few), more(fake, many);
+  int stream = 0;
+  const auto seen = watch_workspaces(fake, [&] {
+    layer.forward(there.from_logits(), there.views());
+    fake.memory->recorded = &stream;
+    layer.forward(there.from_logits(), there.views(), &stream);
+    fake.memory->recorded = nullptr;
+    layer.forward(more.from_logits(), more.views());
+  });
+  ASSERT_EQ(seen.size(), 3u);
+  EXPECT_EQ(seen[1].data(), seen[0].data());
+  EXPECT_GT(seen[2].size(), seen[1].size());
+  EXPECT_TRUE(fake.memory->owns(seen[1].data(), seen[1].size())) << "a replay would use it";
+}
+
+TEST_F(DeviceLayer, OutgrownMemoryThatNothingWasRecordedWithIsGivenBackFirst) {
+  MoeLayer layer(small.spec, small.weights(), on(fake));
+  Tokens few(5), many(90);
+  DeviceTokens there(fake, few), more(fake, many);
+  layer.forward(there.from_logits(), there.views());
+  const std::size_t before = fake.memory->live_bytes();
+  const auto seen =
+      watch_workspaces(fake, [&] { layer.forward(more.from_logits(), more.views()); });
+  EXPECT_LT(fake.memory->live_bytes(), before + seen[0].size());
+}
+
+TEST_F(DeviceLayer, WhatIsRecordedCannotGrowAndLosesNothing) {
+  MoeLayer layer(small.spec, small.weights(), on(fake));
+  Tokens few(5), many(90);
+  DeviceTokens there(fake, few), more(fake, many);
+  int stream = 0;
+  layer.forward(there.from_logits(), there.views());
+  const std::size_t before = fake.memory->live_bytes();
+  fake.memory->recorded = &stream;
+  expect_error(ErrorKind::device, {"before the capture"},
+               [&] { layer.forward(more.from_logits(), more.views(), &stream); });
+  EXPECT_EQ(fake.memory->live_bytes(), before);
+  layer.forward(there.from_logits(), there.views(), &stream);
+  there.bring_back();
+  expect_same(few, expected);
+}
+
 TEST_F(DeviceLayer, NoTokensNeedNoMemory) {
   MoeLayer layer(small.spec, small.weights(), on(fake));
   const int before = fake.memory->allocations();

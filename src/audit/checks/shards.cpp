@@ -57,23 +57,25 @@ Case rank_case(const Case& whole, const LayerSpec& placement, bool first) {
   return part;
 }
 
-// Uneven contiguous ranges.
+// Uneven contiguous ranges, an empty one among them.
 std::vector<LayerSpec> ranges(std::int64_t experts, Draw& draw) {
   std::vector<LayerSpec> ranks;
+  std::int64_t until_empty = draw.integer(0, 2);  // the first rank has the shared experts, too
   for (std::int64_t offset = 0; offset < experts;) {
     LayerSpec placement;
     placement.local_expert_offset = offset;
-    placement.num_local_experts = std::min(draw.integer(1, 3), experts - offset);
+    placement.num_local_experts =
+        until_empty-- == 0 ? 0 : std::min(draw.integer(1, 3), experts - offset);
     offset += placement.num_local_experts;
     ranks.push_back(placement);
   }
   return ranks;
 }
 
-// Experts dealt to three ranks at random, local order at random too.
+// Experts dealt to three ranks at random, local order at random too; a fourth has none.
 std::vector<LayerSpec> maps(std::int64_t experts, Draw& draw) {
   constexpr std::size_t kRanks = 3;
-  std::vector<LayerSpec> ranks(kRanks);
+  std::vector<LayerSpec> ranks(kRanks + 1);
   for (LayerSpec& rank : ranks) rank.expert_map.assign(static_cast<std::size_t>(experts), -1);
   std::vector<std::int32_t> held(kRanks, 0);
   std::vector<std::size_t> order(static_cast<std::size_t>(experts));
@@ -84,10 +86,6 @@ std::vector<LayerSpec> maps(std::int64_t experts, Draw& draw) {
     const auto rank = static_cast<std::size_t>(draw.integer(0, kRanks - 1));
     ranks[rank].expert_map[order[i - 1]] = held[rank]++;
   }
-  std::erase_if(ranks, [](const LayerSpec& rank) {
-    return std::all_of(rank.expert_map.begin(), rank.expert_map.end(),
-                       [](std::int32_t local) { return local < 0; });
-  });
   return ranks;
 }
 

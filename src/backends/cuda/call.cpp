@@ -98,6 +98,7 @@ FfnBlocks blocks_of(const BlockShape& shape, const std::uint8_t* weights1,
   blocks.tiles1 = static_cast<int>(shape.rows1() / kTileRows);
   blocks.columns1 = static_cast<int>(shape.columns1());
   blocks.columns2 = static_cast<int>(shape.columns2());
+  blocks.units = static_cast<int>(shape.width);
   blocks.h_groups = groups;
   blocks.h = workspace.take<std::uint8_t>(groups * shape.columns2() * kGroupBytes).data();
   return blocks;

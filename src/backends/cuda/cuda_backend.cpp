@@ -76,11 +76,23 @@ std::optional<std::string> why_not(int ordinal) {
       ordinal, major, minor);
 }
 
+// nullopt: one of the devices can. Otherwise why the first cannot.
+std::optional<std::string> why_no_device() {
+  const auto first = why_not(0);
+  int count = 0;
+  if (!first || cudaGetDeviceCount(&count) != cudaSuccess) return first;
+  for (int ordinal = 1; ordinal < count; ++ordinal) {
+    if (!why_not(ordinal)) return std::nullopt;
+  }
+  return first;
+}
+
 class CudaBackend final : public Backend {
  public:
   std::string_view name() const override { return "cuda"; }
+  // Which of several devices it shall be is for load() to hear.
   std::optional<std::string> unavailable() const override {
-    static const std::optional<std::string> reason = why_not(0);
+    static const std::optional<std::string> reason = why_no_device();
     return reason;
   }
   FieldSet claims() const override {

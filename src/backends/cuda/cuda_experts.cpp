@@ -15,12 +15,27 @@ namespace {
 // weights that are read again cost a few percent at most.
 constexpr std::int64_t kChunkTokens = 16384;
 
-void check_aligned(const char* name, const void* data) {
-  if (reinterpret_cast<std::uintptr_t>(data) % 16 == 0) return;
+void check_aligned(const char* name, const void* data, std::uintptr_t alignment) {
+  if (reinterpret_cast<std::uintptr_t>(data) % alignment == 0) return;
   fail(ErrorKind::user,
-       "{} is at {}, which is not a multiple of 16; backend cuda reads 16 bytes "
-       "at a time: give a buffer aligned to 16",
-       name, data);
+       "{} is at {}, which is not a multiple of {}; backend cuda reads and writes so many bytes "
+       "at a time: give a buffer aligned to them",
+       name, data, alignment);
+}
+
+void check_aligned(const ForwardInput& input, const ForwardOutput& output) {
+  check_aligned("hidden_states", input.hidden_states.data, 16);
+  check_aligned("output", output.output.data, 16);
+  const auto elements = [](const char* name, const auto& tensor) {
+    if (tensor)
+      check_aligned(name, tensor.data, static_cast<std::uintptr_t>(bits(tensor.dtype) / 8));
+  };
+  elements("router_logits", input.router_logits);
+  elements("topk_ids", input.topk_ids);
+  elements("topk_weights", input.topk_weights);
+  elements("token_count", input.token_count);
+  elements("the topk_ids of the results", output.topk_ids);
+  elements("the topk_weights of the results", output.topk_weights);
 }
 
 }  // namespace
@@ -54,8 +69,7 @@ void CudaExperts::forward(const ForwardInput& input, const ForwardOutput& output
                           std::span<std::byte> workspace, void* stream) const {
   const std::int64_t tokens = input.hidden_states.shape[0];
   if (tokens == 0) return;
-  check_aligned("hidden_states", input.hidden_states.data);
-  check_aligned("output", output.output.data);
+  check_aligned(input, output);
   if (workspace.size() < workspace_bytes(tokens)) {
     fail(ErrorKind::user, "the workspace has {} bytes; {} tokens need {} (workspace_bytes)",
          workspace.size(), tokens, workspace_bytes(tokens));

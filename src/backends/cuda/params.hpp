@@ -130,9 +130,10 @@ struct FfnBlocks {
   int tiles1 = 0;                          // row tiles of 64
   int columns1 = 0;                        // column blocks
   int columns2 = 0;
+  int units = 0;              // that there are; h of those behind them is zero
   std::uint8_t* h = nullptr;  // tokens layout, [columns2][h_groups]
   std::int64_t h_groups = 0;
-  int h_group0 = 0;                    // group of all blocks' that is group 0 of h and y
+  int h_group0 = 0;  // group of all blocks' that is group 0 of h and y
   // Outputs of GEMM 2, [rows, output_columns(H)] in pairs of columns (layout.hpp): as they are, or
   // rounded to bf16.
   float2* y = nullptr;
@@ -144,7 +145,7 @@ struct FfnBlocks {
 struct Combine {
   const void* y = nullptr;  // of the routed experts, rows of chunks of 16 bytes
   int y_chunks = 0;
-  bool y_rounded = false;           // FfnBlocks::rounded_y
+  bool y_rounded = false;            // FfnBlocks::rounded_y
   const float2* shared_y = nullptr;  // of the shared block, or null
   int hidden = 0;
   const float* down_bias = nullptr;  // [local experts, H] or null

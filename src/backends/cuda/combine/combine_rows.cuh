@@ -78,9 +78,9 @@ __device__ void combine_chunk(const Combine& args, const OutputSlot* slots, int 
   float low[kPairs];
   float high[kPairs];
   const float2* const shared =
-      args.shared_y == nullptr ? nullptr
-                               : args.shared_y + token * (output_columns(args.hidden) / 2) +
-                                     chunk * kPairs;
+      args.shared_y == nullptr
+          ? nullptr
+          : args.shared_y + token * (output_columns(args.hidden) / 2) + chunk * kPairs;
   const float gate = args.gate == nullptr ? 1.0f : args.gate[token];
 #pragma unroll
   for (int p = 0; p < kPairs; ++p) {

@@ -9,11 +9,14 @@ namespace sluice::cuda {
 
 DeviceScope::DeviceScope(int device) {
   check(cudaGetDevice(&before_), "cudaGetDevice");
-  if (before_ == device) return;
-  check(cudaSetDevice(device), fmt::format("cudaSetDevice({})", device));
+  changed_ = before_ != device;
+  if (changed_) check(cudaSetDevice(device), fmt::format("cudaSetDevice({})", device));
 }
 
-DeviceScope::~DeviceScope() { cudaSetDevice(before_); }
+// To set a device makes a context there: not for one that was never left.
+DeviceScope::~DeviceScope() {
+  if (changed_) cudaSetDevice(before_);
+}
 
 int multiprocessors() {
   int device = 0;

@@ -13,6 +13,7 @@ class DeviceScope {
 
  private:
   int before_ = 0;
+  bool changed_ = false;
 };
 
 int multiprocessors();  // of the calling thread's current device

@@ -77,8 +77,8 @@ __device__ void store_elements(void* base, DType dtype, std::int64_t index,
   std::uint32_t words[kCount / 2];
 #pragma unroll
   for (int i = 0; i < kCount / 2; ++i) {
-    words[i] = dtype == DType::bf16 ? pack_bf16(v[2 * i], v[2 * i + 1])
-                                    : pack_f16(v[2 * i], v[2 * i + 1]);
+    words[i] =
+        dtype == DType::bf16 ? pack_bf16(v[2 * i], v[2 * i + 1]) : pack_f16(v[2 * i], v[2 * i + 1]);
   }
   auto* to = reinterpret_cast<std::uint32_t*>(static_cast<std::uint16_t*>(base) + index);
   if constexpr (kCount == 4) {

@@ -29,9 +29,9 @@ void release_on(int device, void* memory) noexcept {
   if (memory == nullptr) return;
   int before = device;
   cudaGetDevice(&before);
-  cudaSetDevice(device);
-  cudaFree(memory);  // a destructor cannot report; the next checked call would
-  cudaSetDevice(before);
+  if (before != device) cudaSetDevice(device);
+  if (cudaFree(memory) != cudaSuccess) cudaGetLastError();  // a destructor cannot report
+  if (before != device) cudaSetDevice(before);
 }
 
 class CudaMemory final : public DeviceMemory {
@@ -45,6 +45,12 @@ class CudaMemory final : public DeviceMemory {
   }
   void copy_out(void* host, const void* device, std::size_t bytes, void* stream) const override {
     copy(host, device, bytes, cudaMemcpyDeviceToHost, stream);
+  }
+  bool recording(void* stream) const override {
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    check(cudaStreamIsCapturing(static_cast<cudaStream_t>(stream), &status),
+          "cudaStreamIsCapturing");
+    return status != cudaStreamCaptureStatusNone;
   }
 
  private:

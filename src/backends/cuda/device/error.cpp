@@ -16,7 +16,8 @@ const char* advice(cudaError_t result) {
     case cudaErrorInvalidValue:
       return "check that every tensor and the workspace lie in this device's memory";
     case cudaErrorStreamCaptureUnsupported:
-      return "make one call of that many tokens before the capture: it makes the workspace";
+    case cudaErrorStreamCaptureImplicit:
+      return "give the stream that is being captured, and load layers before";
     default:
       return "an earlier kernel on this device may have failed; run under compute-sanitizer";
   }
@@ -30,7 +31,5 @@ void check(cudaError_t result, std::string_view what) {
   fail(ErrorKind::device, "{} failed: {} ({}); {}", what, cudaGetErrorName(result),
        cudaGetErrorString(result), advice(result));
 }
-
-void check_launch(std::string_view kernel) { check(cudaGetLastError(), kernel); }
 
 }  // namespace sluice::cuda

@@ -9,7 +9,5 @@ namespace sluice::cuda {
 
 // Throws Error(device) naming what was tried, CUDA's own name for what went wrong, and what helps.
 void check(cudaError_t result, std::string_view what);
-// The error of the launch just made, if any.
-void check_launch(std::string_view kernel);
 
 }  // namespace sluice::cuda

@@ -22,6 +22,7 @@ struct DensePlan {
       *reinterpret_cast<uint4*>(slot[expert]) = {~0u, ~0u, ~0u, ~0u};
     }
     if (threadIdx.x < kWords) hit[threadIdx.x] = 0;
+    if (threadIdx.x == 0) count = 0;  // list() has nothing to go through without local experts
   }
   template <int kPerLane>
   __device__ void mark(const Routing& routing, int live, float* scratch) {

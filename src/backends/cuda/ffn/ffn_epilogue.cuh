@@ -46,7 +46,8 @@ __device__ inline void store_h(const FfnBlocks& blocks, std::int64_t group, int 
   *reinterpret_cast<std::uint32_t*>(to) = units;
 }
 
-// `rows16`: which 16 rows of GEMM 1 this warp holds.
+// `rows16`: which 16 rows of GEMM 1 this warp holds. A chunk of units exists or not as a whole; one
+// that does not has weights of zero, and must not make a NaN of an infinite x.
 template <typename Act, int kTokens>
 __device__ void finish_gemm1(const Tile& tile, const FfnBlocks& blocks, int rows16,
                              const float (&sums)[kTokens / 2]) {
@@ -54,21 +55,28 @@ __device__ void finish_gemm1(const Tile& tile, const FfnBlocks& blocks, int rows
   const std::int64_t group = tile.segment.group - blocks.h_group0;
   if constexpr (Act::kGated) {
     const Act act(blocks, tile.segment, rows16 * 8 + in_eight);
+    const bool exists = rows16 * 8 < blocks.units;
+    const auto h = [&](float gate, float up) { return exists ? act(gate, up) : 0.0f; };
 #pragma unroll
     for (int j = 0; j < kTokens / 8; ++j) {
       if (j * 8 >= tile.segment.rows) break;
-      store_h(blocks, group + j, rows16, act(sums[4 * j], sums[4 * j + 2]),
-              act(sums[4 * j + 1], sums[4 * j + 3]));
+      store_h(blocks, group + j, rows16, h(sums[4 * j], sums[4 * j + 2]),
+              h(sums[4 * j + 1], sums[4 * j + 3]));
     }
   } else {
     const Act low(blocks, tile.segment, rows16 * 16 + in_eight);
     const Act high(blocks, tile.segment, rows16 * 16 + 8 + in_eight);
+    const auto h = [&](const Act& act, int unit, float sum) {
+      return unit < blocks.units ? act(sum, 0.0f) : 0.0f;
+    };
+    const int unit = rows16 * 16;
 #pragma unroll
     for (int j = 0; j < kTokens / 8; ++j) {
       if (j * 8 >= tile.segment.rows) break;
-      store_h(blocks, group + j, rows16 * 2, low(sums[4 * j], 0.0f), low(sums[4 * j + 1], 0.0f));
-      store_h(blocks, group + j, rows16 * 2 + 1, high(sums[4 * j + 2], 0.0f),
-              high(sums[4 * j + 3], 0.0f));
+      store_h(blocks, group + j, rows16 * 2, h(low, unit, sums[4 * j]),
+              h(low, unit, sums[4 * j + 1]));
+      store_h(blocks, group + j, rows16 * 2 + 1, h(high, unit + 8, sums[4 * j + 2]),
+              h(high, unit + 8, sums[4 * j + 3]));
     }
   }
 }

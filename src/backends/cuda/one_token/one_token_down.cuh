@@ -47,7 +47,7 @@ __device__ inline void stream_down(const DownSteps& of, float shared_factor, con
       if (now != sum) {
         parts.put(sum - first, sums);
         sums = {};
-        sum = now;
+        while (++sum < now) parts.put(sum - first, sums);  // slots' where no slot is ours
       }
       barrier_wait(ring.full[place], round);
       const StripSums product = multiply_strip(shared_address(ring.slot(place)), token[place]);

@@ -143,7 +143,14 @@ __global__ void __maxnreg__(kUpRegisters)
   __syncthreads();
   const Share strips(UpStrip::count(args, hits), blockIdx.x, gridDim.x);
   __nv_bfloat16* h = nullptr;  // of this thread's unit
-  if (thread < strips.size() * 8) h = UpStrip(args, hits, strips.begin + thread / 8).h(thread % 8);
+  if (thread < strips.size() * 8) {
+    const UpStrip strip(args, hits, strips.begin + thread / 8);
+    h = strip.h(thread % 8);
+    if (!strip.exists()) {
+      *h = __float2bfloat16_rn(0.0f);
+      h = nullptr;
+    }
+  }
   stream_up(args, hits, strips, x, {memory, full, kUpStages, stages}, parts);
   prefetch_down(args, hits);
   __syncthreads();

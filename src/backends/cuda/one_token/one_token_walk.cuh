@@ -53,6 +53,8 @@ struct UpStrip {
                blocks->columns1 * kTileBytes +
            index % kTileStrips * kStreamStepBytes;
   }
+  // Or all of its weights are zero, which an infinite x would make NaN.
+  __device__ bool exists() const { return index * 8 < blocks->units; }
   // Of row `row` of eight.
   __device__ __nv_bfloat16* h(int row) const {
     const int unit = index * 8 + row;

@@ -33,9 +33,11 @@ void pack_rows(const PackRows& job, cudaStream_t stream) {
   if (job.rows == 0) return;
   constexpr int kThreads = 256;
   const std::int64_t blocks = ceil_div(job.rows * (job.columns / 8), kThreads);
-  pack_rows_kernel<<<static_cast<unsigned>(blocks < 65536 ? blocks : 65536), kThreads, 0, stream>>>(
-      job);
-  check_launch("pack_rows");
+  cudaLaunchConfig_t config{};
+  config.gridDim = static_cast<unsigned>(blocks < 65536 ? blocks : 65536);
+  config.blockDim = kThreads;
+  config.stream = stream;
+  check(cudaLaunchKernelEx(&config, pack_rows_kernel, job), "pack_rows");
 }
 
 }  // namespace sluice::cuda

@@ -53,6 +53,20 @@ FusedRows fused_rows(GateUpOrder order, std::int64_t width) {
   return {0, 1, 2};
 }
 
+bool any_on_device(const std::vector<BlockTensors>& blocks, const MoeWeights& weights) {
+  const auto there = [](const TensorView& tensor) {
+    return !tensor.empty() && tensor.device.kind == DeviceKind::cuda;
+  };
+  for (const TensorView* vector :
+       {&weights.router_weight, &weights.router_bias, &weights.e_score_correction_bias,
+        &weights.gate_up_bias, &weights.down_bias, &weights.shared_expert_gate}) {
+    if (there(*vector)) return true;
+  }
+  return std::any_of(blocks.begin(), blocks.end(), [&](const BlockTensors& block) {
+    return there(block.fused) || there(block.gate) || there(block.up) || there(block.down);
+  });
+}
+
 // Copies each matrix to the device if it is not there, and packs it.
 class Packer {
  public:
@@ -96,14 +110,19 @@ class Packer {
     pack_from(from.down, down);
   }
 
+  void copy(void* to, const void* from, std::size_t bytes) {
+    if (bytes == 0) return;
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_),
+          "copying weights to the device");
+  }
+
+  // All of it is there, and what it came from is not needed any more.
   void finish() { check(cudaStreamSynchronize(stream_), "packing weights"); }
 
  private:
   const void* on_device(const TensorView& matrix) {
     if (matrix.device.kind == DeviceKind::cuda) return matrix.data;
-    check(cudaMemcpyAsync(bounce_.data(), matrix.data, bytes_of(matrix), cudaMemcpyHostToDevice,
-                          stream_),
-          "copying weights to the device");
+    copy(bounce_.data(), matrix.data, bytes_of(matrix));
     return bounce_.data();
   }
   void pack_part(const void* source, std::int64_t first_row, std::int64_t offset, PackRows job) {
@@ -166,11 +185,10 @@ class VectorBuffer {
     for (const T& value : values) words_.push_back(std::bit_cast<std::uint32_t>(value));
     return begin;
   }
-  DeviceBuffer upload(int device) const {
+  DeviceBuffer upload(int device, Packer& packer) const {
     const std::size_t bytes = words_.size() * 4;
     DeviceBuffer buffer(device, bytes);
-    check(cudaMemcpy(buffer.data(), words_.data(), bytes, cudaMemcpyHostToDevice),
-          "copying biases to the device");
+    packer.copy(buffer.data(), words_.data(), bytes);
     return buffer;
   }
 
@@ -201,6 +219,10 @@ WeightBank::WeightBank(const MoeSpec& spec, const MoeWeights& weights, int devic
   shared2 = shared1 + shared.bytes1();
 
   const std::vector<BlockTensors> blocks = block_tensors(spec, weights);
+  // Whoever makes weights on the device has told nobody in which stream.
+  if (any_on_device(blocks, weights)) {
+    check(cudaDeviceSynchronize(), "waiting for weights that are made on the device");
+  }
   Packer packer(device, largest_host_matrix(blocks));
   if (total > 0) packer.clear(matrices_.data(), total);
   for (std::size_t b = 0; b < blocks.size(); ++b) {
@@ -210,7 +232,6 @@ WeightBank::WeightBank(const MoeSpec& spec, const MoeWeights& weights, int devic
         is_shared ? tiles + shared_begin : tiles + b * bytes1,
         is_shared ? tiles + shared_begin + shared.bytes1() : tiles + count * bytes1 + b * bytes2);
   }
-  packer.finish();
 
   std::vector<std::int32_t> map(static_cast<std::size_t>(spec.router.num_experts));
   for (std::size_t e = 0; e < map.size(); ++e) {
@@ -233,7 +254,7 @@ WeightBank::WeightBank(const MoeSpec& spec, const MoeWeights& weights, int devic
   const std::size_t at_router = vectors.add(router);
   const std::size_t at_correction = vectors.add(correction);
   const std::size_t at_gate = vectors.add(gate);
-  vectors_ = vectors.upload(device);
+  vectors_ = vectors.upload(device, packer);
   if (renumbers) {
     local_expert = reinterpret_cast<const std::int32_t*>(vectors_.data() + at_map * 4);
   }
@@ -246,12 +267,13 @@ WeightBank::WeightBank(const MoeSpec& spec, const MoeWeights& weights, int devic
   correction_bias = floats(correction, at_correction);
   shared_gate = floats(gate, at_gate);
 
-  if (weights.router_weight.empty()) return;
-  router_ = DeviceBuffer(device, bytes_of(weights.router_weight));
-  check(cudaMemcpy(router_.data(), weights.router_weight.data, router_.size(), cudaMemcpyDefault),
-        "copying the router's weight");
-  router_weight = router_.data();
-  router_dtype = weights.router_weight.dtype;
+  if (!weights.router_weight.empty()) {
+    router_ = DeviceBuffer(device, bytes_of(weights.router_weight));
+    packer.copy(router_.data(), weights.router_weight.data, router_.size());
+    router_weight = router_.data();
+    router_dtype = weights.router_weight.dtype;
+  }
+  packer.finish();
 }
 
 }  // namespace sluice::cuda
