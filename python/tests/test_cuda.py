@@ -95,6 +95,51 @@ def test_a_captured_graph_replays_over_new_tokens(cuda):
     assert truth_of(other).accepts(output.cpu())
 
 
+def test_a_captured_graph_outlives_a_larger_call(cuda):
+    problem = make_problem(tokens=9)
+    weights, hidden, logits = on_gpu(cuda, problem)
+    layer = sluice.layer(problem.spec, weights, "cuda")
+    expected = layer.forward(hidden, logits).output
+    output = cuda.empty_like(hidden)
+    graph = cuda.cuda.CUDAGraph()
+    with cuda.cuda.graph(graph):
+        layer.forward(hidden, logits, output=output)
+    layer.forward(hidden.repeat(300, 1), logits.repeat(300, 1))
+    taken = [cuda.full((layer.workspace_bytes(9),), 90, dtype=cuda.uint8, device="cuda")
+             for _ in range(4)]
+    output.fill_(float("nan"))
+    graph.replay()
+    assert cuda.equal(output, expected)
+    assert all(bool((memory == 90).all()) for memory in taken)
+
+
+def test_weights_may_still_be_on_their_way(cuda):
+    problem = make_problem(tokens=3)
+    weights, hidden, logits = on_gpu(cuda, problem)
+    expected = sluice.layer(problem.spec, weights, "cuda").forward(hidden, logits).output
+    late = {name: cuda.full_like(values, float("nan")) for name, values in weights.items()}
+    cuda.cuda.synchronize()
+    with cuda.cuda.stream(cuda.cuda.Stream()):
+        cuda.cuda._sleep(200_000_000)  # cycles
+        for name, values in weights.items():
+            late[name].copy_(values)
+    layer = sluice.layer(problem.spec, late, "cuda")
+    assert cuda.equal(layer.forward(hidden, logits).output, expected)
+
+
+def test_strided_tensors_are_refused_in_a_stream_of_the_callers(cuda):
+    problem = make_problem(tokens=4)
+    weights, hidden, logits = on_gpu(cuda, problem)
+    layer = sluice.layer(problem.spec, weights, "cuda")
+    strided = cuda.stack([hidden, hidden], dim=-1)[..., 0]
+    expected = layer.forward(hidden, logits).output
+    assert cuda.equal(layer.forward(strided, logits).output, expected)
+    stream = cuda.cuda.Stream()
+    with pytest.raises(sluice.Error, match="hidden_states has strides") as caught:
+        layer.forward(strided, logits, stream=stream.cuda_stream)
+    assert caught.value.kind == "user"
+
+
 def test_a_captured_graph_replays_for_fewer_tokens(cuda):
     problem = make_problem(tokens=20)
     weights, hidden, logits = on_gpu(cuda, problem)
