@@ -26,6 +26,29 @@ int rounds_of(const AuditOptions& options) {
   return options.suite == "full" ? kFullRounds : kQuickRounds;
 }
 
+// A report that says "pass" must have tested something.
+void check_coverage(Context& context, const AuditReport& report) {
+  for (const CheckReport& check : report.checks) {
+    if (check.name != "refusals" && check.cases > 0) return;
+  }
+  context.report = nullptr;
+  const Sizes sizes{8, 2, 128, 128};
+  const Support support = negotiate(context.backend, neutral_spec(sizes));
+  const std::string why =
+      support.ok() ? ""
+                   : fmt::format(
+                         "; with every field neutral, {} experts, top_k {} and widths "
+                         "of {}, {} {}",
+                         sizes.experts, sizes.top_k, sizes.hidden, support.refusals.front().field,
+                         support.refusals.front().reason);
+  context.complain(nullptr, Stage::load,
+                   fmt::format("nothing was tested: the backend takes none of the layers that this "
+                               "suite can draw{}. Audit it with a spec that it takes (--spec)",
+                               why),
+                   'Q');
+  context.findings.back().check = "coverage";
+}
+
 }  // namespace
 
 void check_options(const AuditOptions& options) {
@@ -60,6 +83,7 @@ AuditReport run_session(const Backend& backend, const AuditOptions& options, Cas
     check.run(context);
     if (row.verdict == Verdict::not_applicable && row.cases > 0) row.verdict = Verdict::pass;
   }
+  if (!first_only) check_coverage(context, report);
   report.fields = std::move(context.fields);
   // One fault makes many findings; the first few explain it.
   constexpr std::size_t kExplained = 4;

@@ -74,15 +74,17 @@ bool perturb_expert_map(MoeSpec& spec, std::uint64_t seed) {
   return true;
 }
 
-bool perturb_tp_rank(MoeSpec& spec, std::uint64_t) {
-  if (spec.layer.tp_size == 1 && !perturb_tp_size(spec, 0)) return false;
-  spec.layer.tp_rank = spec.layer.tp_size - 1;
+bool perturb_tp_rank(MoeSpec& spec, std::uint64_t seed) {
+  if (spec.layer.tp_size == 1 && !perturb_tp_size(spec, seed)) return false;
+  Draw draw(seed);
+  spec.layer.tp_rank = draw.integer(1, spec.layer.tp_size - 1);
   return true;
 }
 
-bool perturb_tp_size(MoeSpec& spec, std::uint64_t) {
+bool perturb_tp_size(MoeSpec& spec, std::uint64_t seed) {
   if (!can_split_width(spec, 2)) return false;
-  spec.layer.tp_size = 2;
+  // Four have ranks that are neither the first nor the last.
+  spec.layer.tp_size = seed % 2 == 0 && can_split_width(spec, 4) ? 4 : 2;
   return true;
 }
 

@@ -1,20 +1,26 @@
+#include <algorithm>
+
 #include "spec/draw.hpp"
 #include "spec/perturb.hpp"
 
 namespace sluice {
 namespace {
 
-// Softmax over the chosen: nothing is left to normalise.
-bool sums_to_one(const RouterSpec& router) {
-  return router.score_order == ScoreOrder::after_topk && router.score_func == ScoreFunc::softmax;
+// After softmax over the chosen nothing is left to normalise; raw logits may add up to zero.
+bool can_normalise(const RouterSpec& router) {
+  if (router.score_func == ScoreFunc::none) return false;
+  return router.score_order != ScoreOrder::after_topk || router.score_func != ScoreFunc::softmax;
 }
 
 }  // namespace
 
 bool perturb_score_func(MoeSpec& spec, std::uint64_t seed) {
   Draw draw(seed);
-  spec.router.score_func = draw.one_of(ScoreFunc::sigmoid, ScoreFunc::sqrt_softplus);
-  return true;
+  spec.router.score_func =
+      draw.one_of(ScoreFunc::sigmoid, ScoreFunc::sqrt_softplus, ScoreFunc::none);
+  if (spec.router.score_func != ScoreFunc::none) return true;
+  // Raw logits add up to anything, zero included, and are the same before and after the choice.
+  return !spec.router.norm_topk_prob && spec.router.score_order == ScoreOrder::before_topk;
 }
 
 bool perturb_score_order(MoeSpec& spec, std::uint64_t) {
@@ -49,32 +55,43 @@ bool perturb_weights_from_biased_scores(MoeSpec& spec, std::uint64_t) {
   return true;
 }
 
+namespace {
+
+// Groups of two or more experts. How many must stay for K, if not all: 0, if they do not fit.
+std::int64_t groups_needed(const RouterSpec& router, std::int64_t groups) {
+  const std::int64_t size = router.num_experts / groups;
+  if (router.num_experts % groups != 0 || size < 2) return 0;
+  const std::int64_t needed = (router.top_k + size - 1) / size;
+  return needed < groups ? needed : 0;
+}
+
+}  // namespace
+
 bool perturb_n_group(MoeSpec& spec, std::uint64_t seed) {
-  RouterSpec& router = spec.router;
   Draw draw(seed);
-  // Groups of two or more, and enough kept groups for K, but not all of them.
-  for (std::int64_t groups = draw.integer(2, 4), tried = 0; tried < 3; ++tried) {
-    const std::int64_t size = router.num_experts / groups;
-    const std::int64_t kept = size > 0 ? (router.top_k + size - 1) / size : groups;
-    if (router.num_experts % groups == 0 && size >= 2 && kept < groups) {
-      router.n_group = groups;
-      router.topk_group = kept;
-      return true;
-    }
-    groups = groups == 4 ? 2 : groups + 1;
+  constexpr std::int64_t kGroups[] = {2, 3, 4, 8};
+  const std::int64_t first = draw.integer(0, 3);
+  for (std::int64_t i = 0; i < 4; ++i) {
+    const std::int64_t groups = kGroups[(first + i) % 4];
+    const std::int64_t needed = groups_needed(spec.router, groups);
+    if (needed == 0) continue;
+    spec.router.n_group = groups;
+    spec.router.topk_group = needed;
+    return true;
   }
   return false;
 }
 
-bool perturb_topk_group(MoeSpec& spec, std::uint64_t) {
-  RouterSpec& router = spec.router;
-  for (const std::int64_t groups : {4, 3, 8}) {
-    const std::int64_t size = router.num_experts / groups;
-    if (router.num_experts % groups == 0 && size >= 2 && (groups - 1) * size >= router.top_k) {
-      router.n_group = groups;
-      router.topk_group = groups - 1;
-      return true;
-    }
+// Groups of which more than one stays, and not all.
+bool perturb_topk_group(MoeSpec& spec, std::uint64_t seed) {
+  Draw draw(seed);
+  for (const std::int64_t groups :
+       {draw.one_of<std::int64_t>(4, 8), std::int64_t{4}, std::int64_t{3}, std::int64_t{8}}) {
+    const std::int64_t needed = groups_needed(spec.router, groups);
+    if (needed == 0) continue;
+    spec.router.n_group = groups;
+    spec.router.topk_group = draw.integer(std::max<std::int64_t>(needed, 2), groups - 1);
+    return true;
   }
   return false;
 }
@@ -87,20 +104,20 @@ bool perturb_group_score(MoeSpec& spec, std::uint64_t seed) {
 
 bool perturb_norm_topk_prob(MoeSpec& spec, std::uint64_t) {
   if (spec.router.top_k == 1) return false;  // norm_single_expert's
-  if (sums_to_one(spec.router)) return false;
+  if (!can_normalise(spec.router)) return false;
   spec.router.norm_topk_prob = true;
   return true;
 }
 
 bool perturb_norm_single_expert(MoeSpec& spec, std::uint64_t) {
-  if (spec.router.top_k != 1 || sums_to_one(spec.router)) return false;
+  if (spec.router.top_k != 1 || !can_normalise(spec.router)) return false;
   spec.router.norm_topk_prob = true;
   spec.router.norm_single_expert = true;
   return true;
 }
 
 bool perturb_norm_eps(MoeSpec& spec, std::uint64_t seed) {
-  if (spec.router.top_k == 1) return false;
+  if (spec.router.top_k == 1 || spec.router.score_func == ScoreFunc::none) return false;
   Draw draw(seed);
   spec.router.norm_topk_prob = true;
   spec.router.norm_eps = draw.real(0.05, 0.4);

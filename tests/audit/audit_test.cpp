@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sluice/checkpoint.hpp>
 
 #include "audit/faults/edit_weights.hpp"
@@ -18,6 +20,136 @@ TEST(Audit, PassesCorrectBackends) {
     EXPECT_TRUE(report.ok()) << audit_text(report);
     for (const FieldReport& field : report.fields) EXPECT_TRUE(field.ok()) << field.field;
   }
+}
+
+// A backend that states limits beyond its claims, as supports() may.
+class Picky final : public Backend {
+ public:
+  using Limit = std::function<void(const MoeSpec&, std::vector<Refusal>&)>;
+  explicit Picky(Limit limit) : limit_(std::move(limit)) {}
+  std::string_view name() const override { return "picky"; }
+  std::optional<std::string> unavailable() const override { return std::nullopt; }
+  FieldSet claims() const override { return inner_.claims(); }
+  Support supports(const MoeSpec& spec) const override {
+    Support support = inner_.supports(spec);
+    limit_(spec, support.refusals);
+    return support;
+  }
+  std::unique_ptr<Experts> load(const MoeSpec& spec, const MoeWeights& weights,
+                                const LoadOptions& options) const override {
+    if (!supports(spec).ok()) throw Error(ErrorKind::internal, "a refused layer was loaded");
+    return inner_.load(spec, weights, options);
+  }
+  bool batch_invariant() const override { return inner_.batch_invariant(); }
+
+ private:
+  const Backend& inner_ = backend("reference");
+  Limit limit_;
+};
+
+TEST(Audit, FindsLayersThatAPickyBackendTakes) {
+  const std::pair<const char*, Picky::Limit> limits[] = {
+      {"widths of 128 and its multiples",
+       [](const MoeSpec& s, auto& refusals) {
+         if (s.experts.hidden_size % 128 != 0)
+           refusals.push_back({"experts.hidden_size", "is odd"});
+         if (s.experts.intermediate_size % 128 != 0) {
+           refusals.push_back({"experts.intermediate_size", "is odd"});
+         }
+       }},
+      {"64 experts and more, two choices at most",
+       [](const MoeSpec& s, auto& refusals) {
+         if (s.router.num_experts < 64) refusals.push_back({"router.num_experts", "is below 64"});
+         if (s.router.top_k > 2) refusals.push_back({"router.top_k", "is above 2"});
+       }},
+      {"no softmax",
+       [](const MoeSpec& s, auto& refusals) {
+         if (s.router.score_func == ScoreFunc::softmax) {
+           refusals.push_back({"router.score_func", "is softmax"});
+         }
+       }},
+      {"two local experts and more",
+       [](const MoeSpec& s, auto& refusals) {
+         if (local_expert_count(s) < 2) refusals.push_back({"layer.num_local_experts", "is low"});
+       }},
+  };
+  for (const auto& [what, limit] : limits) {
+    const Picky picky(limit);
+    for (const char suite : {'G', 'K', 'O'}) {
+      // Every two fields, in G, take seconds with so many experts: once is enough.
+      if (suite == 'G' && what != std::rbegin(limits)->first) continue;
+      AuditOptions options = quick_options();
+      options.suite = std::string(1, suite);
+      options.rounds = 1;
+      const AuditReport report = audit(picky, options);
+      EXPECT_TRUE(report.ok()) << what << "\n" << audit_text(report);
+      for (const CheckReport& check : report.checks) {
+        EXPECT_GT(check.cases, 0) << what << ": " << check.name;
+      }
+    }
+    const auto faulty = inject(picky, "drop:routed_scaling_factor");
+    AuditOptions options = quick_options();
+    options.suite = std::string(1, 'F');
+    options.diagnose = false;
+    EXPECT_FALSE(audit(*faulty, options).ok()) << what;
+  }
+}
+
+TEST(Audit, DoesNotPassWhatItCouldNotTest) {
+  const Picky none([](const MoeSpec&, auto& refusals) {
+    refusals.push_back({"experts.hidden_size", "is too good for me"});
+  });
+  for (const char* suite : {"quick", "A", "Q"}) {
+    AuditOptions options = quick_options();
+    options.suite = suite;
+    const AuditReport report = audit(none, options);
+    ASSERT_FALSE(report.ok()) << suite;
+    EXPECT_NE(report.failures.back().message.find("nothing was tested"), std::string::npos)
+        << suite;
+    EXPECT_NE(report.failures.back().message.find("too good for me"), std::string::npos) << suite;
+  }
+}
+
+TEST(Audit, DoesNotPassAClaimOfTheNeutralValueAlone) {
+  const Picky neutral([](const MoeSpec& s, auto& refusals) {
+    if (s.router.routed_scaling_factor != 1.0) {
+      refusals.push_back({"router.routed_scaling_factor", "is not 1"});
+    }
+  });
+  for (const char* suite : {"quick", "A"}) {
+    AuditOptions options = quick_options();
+    options.suite = suite;
+    const AuditReport report = audit(neutral, options);
+    ASSERT_FALSE(report.ok()) << suite;
+    EXPECT_EQ(report.failures.front().field, "router.routed_scaling_factor");
+  }
+}
+
+// The shapes of released routers, and every score function, are among the cases.
+TEST(Audit, DrawsReleasedRouters) {
+  const SpecSource source = drawn_for(backend("reference"));
+  std::set<ScoreFunc> scores;
+  std::set<std::int64_t> groups, choices, tp_sizes;
+  bool grouped_like_deepseek = false;
+  for (const Regime& each : regimes()) {
+    if (each.slow) continue;
+    for (std::uint64_t seed = 1; seed <= 16; ++seed) {
+      const std::optional<Case> made = each.make(source, seed);
+      if (!made) continue;
+      const RouterSpec& router = made->spec.router;
+      scores.insert(router.score_func);
+      groups.insert(router.n_group);
+      choices.insert(router.top_k);
+      tp_sizes.insert(made->spec.layer.tp_size);
+      grouped_like_deepseek |= router.num_experts == 256 && router.n_group == 8 &&
+                               router.topk_group == 4 && router.top_k == 8;
+    }
+  }
+  EXPECT_EQ(scores.size(), 4u);
+  EXPECT_TRUE(grouped_like_deepseek);
+  EXPECT_TRUE(choices.contains(22));
+  for (const std::int64_t count : {2, 3, 4, 8}) EXPECT_TRUE(groups.contains(count)) << count;
+  EXPECT_TRUE(tp_sizes.contains(4));
 }
 
 TEST(Audit, NamesTheLostFactor) {

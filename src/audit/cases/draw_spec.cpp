@@ -3,18 +3,10 @@
 #include <algorithm>
 
 #include "audit/cases/draw_tensors.hpp"
+#include "spec/perturb.hpp"
 
 namespace sluice::auditing {
 namespace {
-
-bool is_valid(const MoeSpec& spec) {
-  try {
-    validate(spec);
-    return true;
-  } catch (const Error&) {
-    return false;
-  }
-}
 
 // Beyond the registry's own perturbation: every weight format, wherever it fits.
 void draw_weight_format(MoeSpec& spec, std::uint64_t seed) {
@@ -39,6 +31,30 @@ bool accepts(const Backend& backend, const MoeSpec& spec) {
   return is_valid(spec) && widths_fit_format(spec) && negotiate(backend, spec).ok();
 }
 
+std::optional<MoeSpec> nearest_accepted(const Backend& backend, const Sizes& sizes) {
+  const auto up = [](std::int64_t size, std::int64_t to) { return (size + to - 1) / to * to; };
+  MoeSpec spec = neutral_spec(sizes);
+  if (accepts(backend, spec)) return spec;
+  for (const ScoreFunc score :
+       {ScoreFunc::softmax, ScoreFunc::sigmoid, ScoreFunc::sqrt_softplus, ScoreFunc::none}) {
+    spec.router.score_func = score;
+    for (const std::int64_t top_k : {sizes.top_k, std::int64_t{1}, std::int64_t{2}, std::int64_t{4},
+                                     std::int64_t{6}, std::int64_t{8}}) {
+      for (const std::int64_t experts : {std::int64_t{1}, std::int64_t{8}, std::int64_t{32},
+                                         std::int64_t{64}, std::int64_t{128}, std::int64_t{256}}) {
+        for (const std::int64_t width : {1, 16, 32, 64, 128, 256, 512}) {
+          spec.router.top_k = top_k;
+          spec.router.num_experts = up(sizes.experts, experts);
+          spec.experts.hidden_size = up(sizes.hidden, width);
+          spec.experts.intermediate_size = up(sizes.intermediate, width);
+          if (accepts(backend, spec)) return spec;
+        }
+      }
+    }
+  }
+  return std::nullopt;
+}
+
 std::vector<const Field*> live_fields(const MoeSpec& spec) {
   std::vector<const Field*> live;
   for (const Field& field : fields()) {
@@ -61,6 +77,13 @@ std::optional<MoeSpec> with_field(const Backend& backend, const MoeSpec& spec, c
     if (live->is_neutral(changed)) return std::nullopt;
   }
   return changed;
+}
+
+std::optional<MoeSpec> SpecSource::base(const Sizes& sizes) const {
+  if (given) return given;
+  const auto known = found.find(sizes);
+  if (known != found.end()) return known->second;
+  return found[sizes] = nearest_accepted(backend, sizes);
 }
 
 MoeSpec SpecSource::draw(const MoeSpec& base, Draw& draw,

@@ -1,6 +1,8 @@
 // Specs in which as many claimed fields as can stand together are not neutral.
 #pragma once
 
+#include <compare>
+#include <map>
 #include <optional>
 #include <span>
 #include <vector>
@@ -16,12 +18,18 @@ struct Sizes {
   std::int64_t top_k = 3;
   std::int64_t hidden = 40;
   std::int64_t intermediate = 48;
+  friend auto operator<=>(const Sizes&, const Sizes&) = default;
 };
 
 MoeSpec neutral_spec(const Sizes& sizes);
 
 // Valid, claimed field by field, and accepted by supports().
 bool accepts(const Backend& backend, const MoeSpec& spec);
+
+// neutral_spec of these sizes, or of the nearest that the backend takes: wider, of more experts or
+// other choices, with another score function where it has no softmax. nullopt: it takes none of
+// them.
+std::optional<MoeSpec> nearest_accepted(const Backend& backend, const Sizes& sizes);
 
 // Perturbs `field` in a copy; nullopt when no value exists, or the result is not accepted, or
 // another field that was not neutral would become so.
@@ -32,6 +40,11 @@ std::optional<MoeSpec> with_field(const Backend& backend, const MoeSpec& spec, c
 struct SpecSource {
   const Backend& backend;
   std::optional<MoeSpec> given;
+  // What base() found: it is asked for the same few sizes all the time.
+  mutable std::map<Sizes, std::optional<MoeSpec>> found = {};
+
+  // nearest_accepted, or what was given.
+  std::optional<MoeSpec> base(const Sizes& sizes) const;
 
   // draw_spec, or what was given.
   MoeSpec draw(const MoeSpec& base, Draw& draw,

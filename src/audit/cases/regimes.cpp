@@ -1,5 +1,6 @@
 #include "audit/cases/regime.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -16,6 +17,7 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 // Ids beyond a byte, more choices than 8: Qwen3-Next's router.
 constexpr Sizes kManyExperts{512, 10, 16, 16};
+constexpr Sizes kMostChoices{512, 22, 16, 16};
 
 Sizes draw_sizes(Draw& draw) {
   Sizes sizes;
@@ -23,7 +25,7 @@ Sizes draw_sizes(Draw& draw) {
   // K = 1 is where the weight may go on the input.
   sizes.top_k = draw.one_of(1, 2, 3, 4);
   sizes.hidden = draw.one_of(8, 40, 72);
-  sizes.intermediate = draw.one_of(16, 48, 80);
+  sizes.intermediate = draw.one_of(16, 48, 96);
   // Blocks of 128 and 32 columns exist for the quantised formats alone.
   if (draw.integer(0, 5) == 0) sizes.hidden = sizes.intermediate = 128;
   return sizes;
@@ -31,37 +33,63 @@ Sizes draw_sizes(Draw& draw) {
 
 DType draw_hidden_dtype(Draw& draw) { return draw.one_of(DType::bf16, DType::f32, DType::f16); }
 
+struct Groups {
+  std::int64_t count = 1;
+  std::int64_t kept = 1;
+};
+
 struct Plan {
   Sizes sizes;
   std::vector<std::string_view> keep_neutral;
   std::int64_t tokens = 0;              // 0: drawn
   std::optional<DType> hidden;          // drawn
   std::optional<ScoreFunc> score_func;  // drawn
+  Groups groups;                        // drawn, where there are none
+  bool normalised = false;              // drawn
   bool bias_in_bf16_too = true;
 };
 
-Case start(const SpecSource& source, std::uint64_t seed, std::string_view regime, const Plan& plan,
-           Draw& draw, Values values = Values::random) {
+// What the plan wants and the backend takes. nullopt: it takes no layer of any size.
+std::optional<MoeSpec> base_of(const SpecSource& source, const Plan& plan) {
+  std::optional<MoeSpec> base = source.base(plan.sizes);
+  if (!base || source.given) return base;
+  const auto want = [&](auto change) {
+    MoeSpec wanted = *base;
+    change(wanted.router);
+    if (accepts(source.backend, wanted)) base = wanted;
+  };
+  if (plan.score_func) want([&](RouterSpec& router) { router.score_func = *plan.score_func; });
+  if (plan.normalised) want([](RouterSpec& router) { router.norm_topk_prob = true; });
+  if (plan.groups.count > 1) {
+    want([&](RouterSpec& router) {
+      router.n_group = plan.groups.count;
+      router.topk_group = plan.groups.kept;
+    });
+  }
+  return base;
+}
+
+std::optional<Case> start(const SpecSource& source, std::uint64_t seed, std::string_view regime,
+                          const Plan& plan, Draw& draw) {
+  const std::optional<MoeSpec> base = base_of(source, plan);
+  if (!base) return std::nullopt;
   Case subject;
   subject.regime = regime;
   subject.seed = seed;
-  MoeSpec base = neutral_spec(plan.sizes);
-  if (plan.score_func) base.router.score_func = *plan.score_func;
-  if (!accepts(source.backend, base)) base.router.score_func = ScoreFunc::softmax;
-  subject.spec = source.draw(base, draw, plan.keep_neutral);
+  subject.spec = source.draw(*base, draw, plan.keep_neutral);
   TensorPlan tensors;
   tensors.tokens = plan.tokens > 0 ? plan.tokens : draw.integer(3, 12);
   tensors.hidden = plan.hidden ? *plan.hidden : draw_hidden_dtype(draw);
   tensors.bias = plan.bias_in_bf16_too && draw.integer(0, 3) == 0 ? DType::bf16 : DType::f32;
-  tensors.values = values;
   draw_tensors(subject, tensors, draw);
   return subject;
 }
 
-Case ordinary(const SpecSource& source, std::uint64_t seed, std::string_view regime, LogitOf logit,
-              const Plan& plan, Draw& draw, DType dtype = DType::f32) {
-  Case subject = start(source, seed, regime, plan, draw);
-  draw_logits(subject, dtype, draw, logit);
+std::optional<Case> ordinary(const SpecSource& source, std::uint64_t seed, std::string_view regime,
+                             LogitOf logit, const Plan& plan, Draw& draw,
+                             DType dtype = DType::f32) {
+  std::optional<Case> subject = start(source, seed, regime, plan, draw);
+  if (subject) draw_logits(*subject, dtype, draw, logit);
   return subject;
 }
 
@@ -84,9 +112,10 @@ std::optional<Case> make_random(const SpecSource& source, std::uint64_t seed) {
 std::optional<Case> make_sparse(const SpecSource& source, std::uint64_t seed) {
   if (source.given) return std::nullopt;
   Draw draw(seed);
-  const MoeSpec base = neutral_spec(draw_sizes(draw));
-  const MoeSpec full = source.draw(base, draw);
-  MoeSpec spec = base;
+  const std::optional<MoeSpec> base = source.base(draw_sizes(draw));
+  if (!base) return std::nullopt;
+  const MoeSpec full = source.draw(*base, draw);
+  MoeSpec spec = *base;
   // About a third of the fields: combinations that the full draw never leaves alone.
   for (const Field* field : live_fields(full)) {
     if (draw.integer(0, 2) != 0) continue;
@@ -105,43 +134,48 @@ std::optional<Case> make_sparse(const SpecSource& source, std::uint64_t seed) {
 
 // Each score function in turn: far from zero they lose their digits in different ways. Softmax is
 // the neutral one: left to the draw, it would hardly ever be here.
-MoeSpec spec_with_each_score(const SpecSource& source, Draw& draw, std::uint64_t seed) {
-  MoeSpec base = neutral_spec(draw_sizes(draw));
-  base.router.score_func = static_cast<ScoreFunc>(seed % 3);
-  if (!accepts(source.backend, base)) base.router.score_func = ScoreFunc::softmax;
-  return source.draw(base, draw, std::array<std::string_view, 2>{"router_bias", "score_func"});
+ScoreFunc score_of(std::uint64_t seed) { return static_cast<ScoreFunc>(seed % 4); }
+
+std::optional<Case> with_each_score(const SpecSource& source, std::uint64_t seed,
+                                    std::string_view regime, DType logits_dtype, LogitOf logit,
+                                    Draw& draw) {
+  Plan plan;
+  plan.sizes = draw_sizes(draw);
+  plan.score_func = score_of(seed);
+  plan.keep_neutral = {"router_bias", "score_func"};
+  // Scores that are next to nothing show where they are divided by their sum.
+  plan.normalised = seed / 4 % 2 == 0 && plan.score_func != ScoreFunc::none;
+  if (plan.normalised) {
+    plan.sizes.top_k = std::max<std::int64_t>(plan.sizes.top_k, 2);
+    for (const char* hides : {"norm_eps", "norm_rule", "weights_from_biased_scores"}) {
+      plan.keep_neutral.push_back(hides);
+    }
+  }
+  plan.bias_in_bf16_too = false;
+  return ordinary(source, seed, regime, logit, plan, draw, logits_dtype);
 }
 
 std::optional<Case> make_all_negative(const SpecSource& source, std::uint64_t seed) {
   Draw draw(seed);
-  Case subject;
-  subject.regime = "all-negative logits";
-  subject.seed = seed;
-  subject.spec = spec_with_each_score(source, draw, seed);
-  draw_tensors(subject, {draw.integer(3, 12), draw_hidden_dtype(draw), DType::f32, Values::random},
-               draw);
-  draw_logits(subject, DType::f32, draw,
-              [](Draw& d, std::int64_t token, std::int64_t, std::int64_t) {
-                // Half the tokens beyond -17, where the tanh form of sigmoid is zero.
-                return token % 2 == 0 ? d.real(-12.0, -3.0) : d.real(-40.0, -18.0);
-              });
-  return subject;
+  return with_each_score(
+      source, seed, "all-negative logits", DType::f32,
+      [](Draw& d, std::int64_t token, std::int64_t, std::int64_t) {
+        // Half the tokens beyond -17, where the tanh form of sigmoid is zero.
+        return token % 2 == 0 ? d.real(-12.0, -3.0) : d.real(-40.0, -18.0);
+      },
+      draw);
 }
 
 // exp of these overflows fp32 above 88 and vanishes below -88: only differences may be taken.
 std::optional<Case> make_huge_logits(const SpecSource& source, std::uint64_t seed) {
   Draw draw(seed);
-  Case subject;
-  subject.regime = "huge logits";
-  subject.seed = seed;
-  subject.spec = spec_with_each_score(source, draw, seed);
-  draw_tensors(subject, {draw.integer(4, 12), draw_hidden_dtype(draw), DType::f32, Values::random},
-               draw);
-  draw_logits(subject, draw.one_of(DType::f32, DType::bf16), draw,
-              [](Draw& d, std::int64_t token, std::int64_t, std::int64_t) {
-                return (token % 2 == 0 ? 110.0 : -110.0) + 2.0 * normal(d);
-              });
-  return subject;
+  const DType dtype = draw.one_of(DType::f32, DType::bf16);
+  return with_each_score(
+      source, seed, "huge logits", dtype,
+      [](Draw& d, std::int64_t token, std::int64_t, std::int64_t) {
+        return (token % 2 == 0 ? 110.0 : -110.0) + 2.0 * normal(d);
+      },
+      draw);
 }
 
 // Gates beyond 88, where a sigmoid by exp(x) / (1 + exp(x)) is NaN.
@@ -150,13 +184,14 @@ std::optional<Case> make_large_gates(const SpecSource& source, std::uint64_t see
     plan.keep_neutral = {"activation_format", "output_dtype"};  // f16 overflows, rightly
     if (s % 2 == 0) plan.keep_neutral.push_back("activation");  // the kind that takes a limit
     plan.hidden = draw.one_of(DType::bf16, DType::f32);
-    Case subject = ordinary(b, s, "gates beyond 88", ordinary_logit, plan, draw);
-    OwnedTensor& hidden = subject.tensors["hidden_states"];
+    std::optional<Case> subject = ordinary(b, s, "gates beyond 88", ordinary_logit, plan, draw);
+    if (!subject) return subject;
+    OwnedTensor& hidden = subject->tensors["hidden_states"];
     for (std::int64_t i = 0; i < hidden.elements(); ++i) hidden.set(i, 48.0f * hidden.get(i));
     // A limit that only such gates reach.
-    MoeSpec limited = subject.spec;
+    MoeSpec limited = subject->spec;
     limited.experts.swiglu_limit = 37.5;
-    if (!b.given && s % 2 == 0 && accepts(b.backend, limited)) subject.spec = limited;
+    if (!b.given && s % 2 == 0 && accepts(b.backend, limited)) subject->spec = limited;
     return subject;
   });
 }
@@ -164,9 +199,10 @@ std::optional<Case> make_large_gates(const SpecSource& source, std::uint64_t see
 std::optional<Case> make_large_bias(const SpecSource& source, std::uint64_t seed) {
   return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
     plan.bias_in_bf16_too = false;
-    Case subject = ordinary(b, s, "bias around 12", ordinary_logit, plan, draw);
-    draw_bias(subject, "e_score_correction_bias", draw, 11.5, 12.5);
-    draw_bias(subject, "router_bias", draw, 11.0, 13.0);
+    std::optional<Case> subject = ordinary(b, s, "bias around 12", ordinary_logit, plan, draw);
+    if (!subject) return subject;
+    draw_bias(*subject, "e_score_correction_bias", draw, 11.5, 12.5);
+    draw_bias(*subject, "router_bias", draw, 11.0, 13.0);
     return subject;
   });
 }
@@ -174,11 +210,11 @@ std::optional<Case> make_large_bias(const SpecSource& source, std::uint64_t seed
 std::optional<Case> make_narrow_bias(const SpecSource& source, std::uint64_t seed) {
   return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
     plan.bias_in_bf16_too = false;
-    Case subject = ordinary(
+    std::optional<Case> subject = ordinary(
         b, s, "narrow bias at an offset",
         [](Draw& d, std::int64_t, std::int64_t, std::int64_t) { return d.real(-0.05, 0.05); }, plan,
         draw);
-    draw_bias(subject, "e_score_correction_bias", draw, 6.8, 7.06);
+    if (subject) draw_bias(*subject, "e_score_correction_bias", draw, 6.8, 7.06);
     return subject;
   });
 }
@@ -188,14 +224,15 @@ std::optional<Case> make_ties(const SpecSource& source, std::uint64_t seed) {
     // Sorting networks, warps and logits of 16 bits break ties in code of their own.
     if (s % 3 == 0) plan.sizes = {128, 8, 16, 16};
     if (s % 3 == 1) plan.tokens = 70;
-    Case subject = ordinary(
+    std::optional<Case> subject = ordinary(
         b, s, "exact ties",
         [](Draw& d, std::int64_t, std::int64_t, std::int64_t) {
           return d.one_of(-1.0, -0.0, 0.0, 0.5, 0.5);
         },
         plan, draw, s % 2 == 0 ? DType::bf16 : DType::f32);
-    draw_bias(subject, "e_score_correction_bias", draw, 0.25, 0.25);
-    draw_bias(subject, "router_bias", draw, -0.5, -0.5);
+    if (!subject) return subject;
+    draw_bias(*subject, "e_score_correction_bias", draw, 0.25, 0.25);
+    draw_bias(*subject, "router_bias", draw, -0.5, -0.5);
     return subject;
   });
 }
@@ -218,9 +255,12 @@ std::optional<Case> make_near_ties(const SpecSource& source, std::uint64_t seed)
 std::optional<Case> make_non_finite(const SpecSource& source, std::uint64_t seed) {
   return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
     plan.tokens = 10;
+    // Without a score function an infinite logit would be an infinite weight.
     plan.score_func = static_cast<ScoreFunc>(s % 3);
     plan.keep_neutral = {"score_func"};
-    Case subject = ordinary(b, s, "NaN and infinite rows", ordinary_logit, plan, draw);
+    std::optional<Case> made = ordinary(b, s, "NaN and infinite rows", ordinary_logit, plan, draw);
+    if (!made) return made;
+    Case& subject = *made;
     OwnedTensor& logits = subject.tensors["router_logits"];
     const std::int64_t experts = logits.shape()[1];
     const auto set = [&](std::int64_t token, std::int64_t first, std::int64_t end, float value) {
@@ -239,7 +279,7 @@ std::optional<Case> make_non_finite(const SpecSource& source, std::uint64_t seed
     const std::int64_t width = hidden.shape()[1];
     for (std::int64_t i = 0; i < width; ++i) hidden.set(i, kNan);
     hidden.set(8 * width, kInf);
-    return subject;
+    return made;
   });
 }
 
@@ -267,8 +307,9 @@ std::optional<Case> make_every_expert(const SpecSource& source, std::uint64_t se
 std::optional<Case> make_given(const SpecSource& source, std::uint64_t seed) {
   return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
     if (s % 3 == 0) plan.sizes = kManyExperts;
-    Case subject = start(b, s, "given routing", plan, draw);
-    draw_given_routing(subject, draw.one_of(DType::i32, DType::i64),
+    std::optional<Case> subject = start(b, s, "given routing", plan, draw);
+    if (!subject) return subject;
+    draw_given_routing(*subject, draw.one_of(DType::i32, DType::i64),
                        draw.one_of(DType::f32, DType::bf16), false, draw);
     return subject;
   });
@@ -312,8 +353,22 @@ std::optional<Case> make_deep(const SpecSource& source, std::uint64_t seed) {
 std::optional<Case> make_many_experts(const SpecSource& source, std::uint64_t seed) {
   Draw draw(seed);
   Plan plan;
-  plan.sizes = seed % 2 == 0 ? kManyExperts : Sizes{128, 8, 16, 16};
   plan.tokens = 9;
+  switch (seed % 4) {
+    case 0:
+      plan.sizes = kManyExperts;
+      break;
+    case 1:  // DeepSeek-V3's router: four groups of eight stay
+      plan.sizes = {256, 8, 16, 16};
+      plan.groups = {8, 4};
+      plan.score_func = ScoreFunc::sigmoid;
+      break;
+    case 2:
+      plan.sizes = kMostChoices;
+      break;
+    case 3:
+      plan.sizes = {128, 8, 16, 16};
+  }
   return ordinary(source, seed, "many experts", ordinary_logit, plan, draw);
 }
 
@@ -321,22 +376,17 @@ std::optional<Case> make_exact(const SpecSource& source, std::uint64_t seed) {
   return exact_case(source, seed);
 }
 
-// More tokens than a 16-bit row index or a grid's second dimension can count.
+// More tokens than a 16-bit row index or a grid's second dimension can count, and than any chunk in
+// which a backend may take them. Whatever is lost from some token on, a field must be there to
+// lose.
 std::optional<Case> make_many_tokens(const SpecSource& source, std::uint64_t seed) {
   if (source.given) return std::nullopt;
   Draw draw(seed);
-  Case subject;
-  subject.regime = "more than 65535 tokens";
-  subject.seed = seed;
-  subject.spec = neutral_spec({2, 1, 8, 8});
-  const Field& factor = field(find_field("router.routed_scaling_factor"));
-  if (auto changed = with_field(source.backend, subject.spec, factor, seed))
-    subject.spec = *changed;
-  if (!accepts(source.backend, subject.spec)) return std::nullopt;
-  draw_tensors(subject, {65537 + draw.integer(0, 40), DType::bf16, DType::f32, Values::random},
-               draw);
-  draw_logits(subject, DType::f32, draw, ordinary_logit);
-  return subject;
+  Plan plan;
+  plan.sizes = {4, 2, 8, 8};
+  plan.tokens = 65537 + draw.integer(0, 40);
+  plan.hidden = DType::bf16;
+  return ordinary(source, seed, "more than 65535 tokens", ordinary_logit, plan, draw);
 }
 
 constexpr std::array kRegimes{
@@ -360,9 +410,10 @@ constexpr std::array kRegimes{
     Regime{"tiles", "T around multiples of 16", "JOP", false, make_tiles},
     Regime{"wide", "H and I off the 128 grid", "IJNQ", false, make_wide},
     Regime{"deep", "H or I beyond 2048", "IN", false, make_deep},
-    Regime{"many-experts", "E = 128, K = 8; E = 512, K = 10", "CM", false, make_many_experts},
+    Regime{"many-experts", "E = 128 to 512, K = 8 to 22, 4 groups of 8", "CLM", false,
+           make_many_experts},
     Regime{"exact", "small integers: the bound is zero", "HIN", false, make_exact},
-    Regime{"many-tokens", "T > 65535", "L", true, make_many_tokens},
+    Regime{"many-tokens", "T > 65535", "LP", true, make_many_tokens},
 };
 
 }  // namespace
@@ -386,7 +437,6 @@ std::optional<Case> exact_case(const SpecSource& source, std::uint64_t seed) {
   Plan plan;
   plan.sizes = draw_sizes(draw);
   plan.sizes.hidden = draw.one_of(40, 72);
-  plan.tokens = plan.sizes.hidden;
   // What would round: constants of the activation, a factor on the output, a sigmoid gate.
   plan.keep_neutral = {"swiglu_alpha",       "swiglu_beta",
                        "swiglu_limit",       "apply_routed_scale_to_output",
@@ -396,7 +446,10 @@ std::optional<Case> exact_case(const SpecSource& source, std::uint64_t seed) {
   subject.regime = "exact";
   subject.seed = seed;
   subject.statistical = false;
-  subject.spec = source.draw(neutral_spec(plan.sizes), draw, plan.keep_neutral);
+  const std::optional<MoeSpec> base = source.base(plan.sizes);
+  if (!base) return std::nullopt;
+  subject.spec = source.draw(*base, draw, plan.keep_neutral);
+  plan.tokens = subject.spec.experts.hidden_size;
   MoeSpec wide = subject.spec;
   wide.layer.output_dtype = OutputDType::f32;
   if (accepts(source.backend, wide)) subject.spec = wide;

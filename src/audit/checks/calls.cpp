@@ -169,10 +169,10 @@ void check_apart(Context& context, const PreparedPtr& first, const PreparedPtr& 
 
 // Nothing set: whatever one layer leaves behind for the next, this one shows it, or leaves it.
 PreparedPtr neutral_case(Context& context) {
-  const MoeSpec spec = neutral_spec({8, 3, 40, 48});
-  if (context.bank.source().given || !accepts(context.backend, spec)) return nullptr;
+  const auto spec = context.bank.source().base({8, 3, 40, 48});
+  if (context.bank.source().given || !spec || !accepts(context.backend, *spec)) return nullptr;
   return context.bank.of(fmt::format("calls neutral#{}", context.options.seed), [&] {
-    Case made = plain_case(spec, context.options.seed, 6);
+    Case made = plain_case(*spec, context.options.seed, 6);
     made.regime = "every field neutral";
     return made;
   });

@@ -3,9 +3,11 @@
 
 #include "audit/cases/draw_routing.hpp"
 #include "audit/cases/draw_spec.hpp"
+#include "audit/cases/draw_tensors.hpp"
 #include "audit/checks/check.hpp"
 #include "audit/edit_case.hpp"
 #include "audit/faults/fault.hpp"
+#include "spec/perturb.hpp"
 
 namespace sluice::auditing {
 namespace {
@@ -61,8 +63,9 @@ std::vector<std::uint64_t> seeds_of(Context& context, const Field& field, const 
                                : static_cast<std::size_t>(context.rounds);
   for (std::uint64_t i = 0; i < 64 && seeds.size() < most; ++i) {
     const std::uint64_t seed = context.options.seed * 1000 + i;
-    const MoeSpec base = in_company(backend, neutral_spec(sizes), field, seed);
-    const auto spec = with_field(backend, base, field, seed);
+    const auto base = context.bank.source().base(sizes);
+    if (!base) break;
+    const auto spec = with_field(backend, in_company(backend, *base, field, seed), field, seed);
     if (!spec) continue;
     const std::string value = field.value(*spec);
     if (std::find(seen.begin(), seen.end(), value) != seen.end()) continue;
@@ -75,9 +78,10 @@ std::vector<std::uint64_t> seeds_of(Context& context, const Field& field, const 
 // The field at the value that `seed` gives, and the same case without it.
 FieldCase field_case(Context& context, const Field& field, const Sizes& sizes, std::uint64_t seed) {
   const Backend& backend = context.bank.backend();
-  const MoeSpec base = in_company(backend, neutral_spec(sizes), field, seed);
-  const auto spec = with_field(backend, base, field, seed);
   FieldCase made;
+  const auto base = context.bank.source().base(sizes);
+  if (!base) return made;
+  const auto spec = with_field(backend, in_company(backend, *base, field, seed), field, seed);
   if (!spec) return made;
   // A draw in which the value moves nothing says nothing: draw other tensors.
   for (std::uint64_t attempt = 0; attempt < 6; ++attempt) {
@@ -153,8 +157,6 @@ bool can_double(const Field& field) {
   }
 }
 
-}  // namespace
-
 // Only the fields that the given spec sets, at the values that it gives.
 void check_given_fields(Context& context, const MoeSpec& spec) {
   const PreparedPtr with = context.bank.of("given spec", [&] {
@@ -176,17 +178,60 @@ void check_given_fields(Context& context, const MoeSpec& spec) {
   }
 }
 
+// A claimed field for which no value at all is accepted is no claim.
+std::string why_never_accepted(const Context& context, const SpecSource& bases,
+                               const Field& field) {
+  std::string reason;
+  for (const Sizes& sizes : kShapes) {
+    const auto base = bases.base(sizes);
+    for (std::uint64_t i = 0; base && i < 8; ++i) {
+      MoeSpec spec = *base;
+      if (!field.perturb(spec, context.options.seed + i) || field.is_neutral(spec)) continue;
+      if (!is_valid(spec) || !widths_fit_format(spec)) continue;
+      const Support support = negotiate(context.backend, spec);
+      if (support.ok()) return {};
+      // Another field that is not claimed, or a size, stands in the way: not this one's fault.
+      const bool own = std::any_of(support.refusals.begin(), support.refusals.end(),
+                                   [&](const Refusal& r) { return r.field == field.name; });
+      if (!own) return {};
+      if (reason.empty()) {
+        reason = fmt::format("{} {}", field.value(spec), support.refusals.front().reason);
+      }
+    }
+  }
+  return reason;
+}
+
+void check_claims(Context& context) {
+  const FieldSet claims = context.backend.claims();
+  const SpecSource bases{context.backend, std::nullopt};
+  for (const Field& field : fields()) {
+    if (!claims.contains(field.name) || field.kind == FieldKind::size) continue;
+    const std::string reason = why_never_accepted(context, bases, field);
+    if (reason.empty()) continue;
+    row_of(context, field).refused = Verdict::fail;
+    context.complain(nullptr, Stage::load,
+                     fmt::format("{} is claimed and every value but the neutral one is refused: {}",
+                                 field.name, reason),
+                     'Q', field.name);
+  }
+}
+
+}  // namespace
+
 void check_fields(Context& context) {
+  check_claims(context);
   if (context.bank.source().given) {
     return check_given_fields(context, *context.bank.source().given);
   }
   const FieldSet claims = context.backend.claims();
   // All fields neutral first: if that fails, no field is to blame.
   for (const Sizes& sizes : kShapes) {
-    if (!accepts(context.backend, neutral_spec(sizes))) continue;
+    const auto spec = context.bank.source().base(sizes);
+    if (!spec || !accepts(context.backend, *spec)) continue;
     const std::string key = fmt::format("neutral#{}#{}", context.options.seed, sizes.top_k);
     const PreparedPtr neutral = context.bank.of(key, [&] {
-      Case made = plain_case(neutral_spec(sizes), context.options.seed, kTokens);
+      Case made = plain_case(*spec, context.options.seed, kTokens);
       made.regime = "every field neutral";
       return made;
     });

@@ -71,14 +71,15 @@ bool check_scales(Context& context, const std::string& key, std::string_view wha
 namespace {
 
 // Two specs with everything, then the factor alone: on the weights, and on the output.
-MoeSpec spec_of(Context& context, int round) {
-  const MoeSpec base = neutral_spec({8, round % 2 == 0 ? 3 : 1, 40, 48});
+std::optional<MoeSpec> spec_of(Context& context, int round) {
+  const auto base = context.bank.source().base({8, round % 2 == 0 ? 3 : 1, 40, 48});
+  if (!base) return base;
   Draw draw(context.seed(round) * 13 + 3);
-  if (round < 2 || context.bank.source().given) return context.bank.source().draw(base, draw);
+  if (round < 2 || context.bank.source().given) return context.bank.source().draw(*base, draw);
   const char* name = round == 2 ? "routed_scaling_factor" : "apply_routed_scale_to_output";
   const Field& one = field(find_field(name));
   if (!context.bank.backend().claims().contains(one.name)) return base;
-  return with_field(context.bank.backend(), base, one, draw.bits()).value_or(base);
+  return with_field(context.bank.backend(), *base, one, draw.bits()).value_or(*base);
 }
 
 }  // namespace
@@ -87,7 +88,9 @@ void check_linearity(Context& context) {
   for (int round = 0; round < 4; ++round) {
     if (context.done()) return;
     // Ids must not be ambiguous for the factor, so the spec is drawn once and scaled.
-    const MoeSpec spec = spec_of(context, round);
+    const std::optional<MoeSpec> drawn = spec_of(context, round);
+    if (!drawn) return;
+    const MoeSpec& spec = *drawn;
     const std::string key = fmt::format("linear#{}", context.seed(round));
     bool on_input = spec.router.apply_router_weight_on_input;
     if (!field(find_field("routed_scaling_factor")).is_neutral(spec) && !on_input) {

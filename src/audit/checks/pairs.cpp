@@ -23,14 +23,16 @@ void give(Case& subject, Form form, std::uint64_t seed) {
   draw_given_routing(subject, DType::i32, DType::f32, false, draw);
 }
 
-std::optional<MoeSpec> together(const Backend& backend, const Field& a, const Field& b,
+std::optional<MoeSpec> together(const SpecSource& source, const Field& a, const Field& b,
                                 std::uint64_t seed) {
   for (const Sizes& sizes : kShapes) {
+    const auto base = source.base(sizes);
+    if (!base) return std::nullopt;
     for (const auto& [first, second] : {std::pair{&a, &b}, std::pair{&b, &a}}) {
-      const auto one = with_field(backend, neutral_spec(sizes), *first, seed);
+      const auto one = with_field(source.backend, *base, *first, seed);
       if (!one) continue;
       if (first == second || !second->is_neutral(*one)) return one;
-      if (auto both = with_field(backend, *one, *second, seed + 1)) return both;
+      if (auto both = with_field(source.backend, *one, *second, seed + 1)) return both;
     }
   }
   return std::nullopt;
@@ -39,7 +41,7 @@ std::optional<MoeSpec> together(const Backend& backend, const Field& a, const Fi
 // False: enough was found.
 bool check_pair(Context& context, const Field& a, const Field& b, Form form) {
   const std::uint64_t seed = context.options.seed;
-  const auto spec = together(context.bank.backend(), a, b, seed);
+  const auto spec = together(context.bank.source(), a, b, seed);
   if (!spec || !accepts(context.backend, *spec)) return true;
   const PreparedPtr prepared =
       context.bank.of(fmt::format("pair#{}#{}#{}", a.name, b.name, static_cast<int>(form)), [&] {

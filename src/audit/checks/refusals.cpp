@@ -1,9 +1,10 @@
-// Q: what is not claimed is refused by name before anything is packed; what is claimed is accepted.
+// Q: what is not claimed is refused by name before anything is packed.
 #include <fmt/format.h>
 
 #include "audit/cases/draw_spec.hpp"
 #include "audit/cases/draw_tensors.hpp"
 #include "audit/checks/check.hpp"
+#include "spec/perturb.hpp"
 
 namespace sluice::auditing {
 namespace {
@@ -15,11 +16,7 @@ std::optional<MoeSpec> with_field_alone(const Field& field, std::uint64_t seed,
                                         const Sizes& sizes) {
   MoeSpec spec = neutral_spec(sizes);
   if (!field.perturb(spec, seed) || field.is_neutral(spec)) return std::nullopt;
-  try {
-    validate(spec);
-  } catch (const Error&) {
-    return std::nullopt;
-  }
+  if (!is_valid(spec)) return std::nullopt;
   return spec;
 }
 
@@ -42,27 +39,6 @@ std::string why_not_refused(const Backend& backend, const MoeSpec& spec, const F
                       : fmt::format("it was refused, but for {}", support.refusals.front().field);
 }
 
-// A claimed field for which no value at all is accepted is no claim.
-std::string why_never_accepted(const Backend& backend, const Field& field, std::uint64_t seed) {
-  std::string reason;
-  for (const Sizes& sizes : kShapes) {
-    for (std::uint64_t i = 0; i < 6; ++i) {
-      const auto spec = with_field_alone(field, seed + i, sizes);
-      if (!spec || !widths_fit_format(*spec)) continue;
-      const Support support = negotiate(backend, *spec);
-      if (support.ok()) return {};
-      // Claimed, and yet another field that is not claimed stands in the way: not this one's fault.
-      const bool own = std::any_of(support.refusals.begin(), support.refusals.end(),
-                                   [&](const Refusal& r) { return r.field == field.name; });
-      if (!own) return {};
-      if (reason.empty()) {
-        reason = fmt::format("{} {}", field.value(*spec), support.refusals.front().reason);
-      }
-    }
-  }
-  return reason;
-}
-
 }  // namespace
 
 void check_refusals(Context& context) {
@@ -81,18 +57,8 @@ void check_refusals(Context& context) {
       }
       continue;
     }
+    if (row.claimed) continue;  // whether it is accepted: check_fields
     ++context.report->cases;
-    if (row.claimed) {
-      const std::string reason = why_never_accepted(context.backend, field, context.options.seed);
-      if (reason.empty()) continue;
-      row.refused = Verdict::fail;
-      context.complain(nullptr, Stage::load,
-                       fmt::format("{} is claimed and every value but the neutral one is refused: "
-                                   "{}",
-                                   field.name, reason),
-                       'Q', field.name);
-      continue;
-    }
     for (const Sizes& sizes : kShapes) {
       const auto spec = with_field_alone(field, context.options.seed, sizes);
       if (!spec) continue;

@@ -11,15 +11,16 @@
 namespace sluice::auditing {
 namespace {
 
-// Every claimed field, but every expert here: a rank might hold one alone.
+// Every claimed field, but every expert here: a rank might hold one alone. Null: no layer is taken.
 PreparedPtr usual(Context& context, int round, std::int64_t tokens) {
+  const auto base = context.bank.source().base({8, round % 2 == 0 ? 2 : 1, 40, 16});
+  if (!base) return nullptr;
   const std::string key = fmt::format("usual#{}#{}", context.seed(round), tokens);
   return context.bank.of(key, [&] {
     Draw draw(context.seed(round) * 977 + 5);
     constexpr std::string_view kPlacement[] = {"local_expert_offset", "num_local_experts",
                                                "expert_map"};
-    MoeSpec spec = context.bank.source().draw(neutral_spec({8, round % 2 == 0 ? 2 : 1, 40, 16}),
-                                              draw, kPlacement);
+    MoeSpec spec = context.bank.source().draw(*base, draw, kPlacement);
     // 16 bits would hide what differs in the last ones of fp32.
     MoeSpec wide = spec;
     wide.layer.output_dtype = OutputDType::f32;
@@ -35,6 +36,7 @@ void check_zero_tokens(Context& context) {
   for (int round = 0; round < 2; ++round) {
     if (context.done()) return;
     const PreparedPtr prepared = usual(context, round, 0);
+    if (!prepared) return;
     ++context.report->cases;
     if (!context.judge(prepared)) return;
     // Buffers of no tokens may have no address.
@@ -82,6 +84,7 @@ void check_token_counts(Context& context) {
   const std::int64_t most = context.bank.source().given ? 300 : 5200;
   for (int round = 0; round < (context.slow ? 3 : 1); ++round) {
     const PreparedPtr prepared = usual(context, round, most);
+    if (!prepared) return;
     LoadedCase loaded(context.backend, prepared->subject, context.run);
     std::vector<std::int64_t> counts{1, 2, 3};
     for (std::int64_t power = 8; power / 4 * 5 <= most; power *= 2) {
@@ -196,6 +199,7 @@ void check_distant_experts(Context& context, const PreparedPtr& prepared) {
 
 void check_addresses(Context& context) {
   const PreparedPtr prepared = usual(context, 0, 9);
+  if (!prepared) return;
   ++context.report->cases;
   check_workspace(context, prepared);
   if (!context.done()) check_distant_experts(context, prepared);
