@@ -93,8 +93,13 @@ struct MoeLayer::Impl {
   std::shared_ptr<LayerWorkspace> workspace;
   DeviceWorkspace device_workspace;
 
+  // Of the largest piece. The last one is shorter, and should need no more; whoever made the
+  // experts may see that otherwise.
   std::size_t experts_bytes(std::int64_t tokens) const {
-    return experts->workspace_bytes(piece_tokens(*experts, tokens, workspace_limit));
+    const std::int64_t most = piece_tokens(*experts, tokens, workspace_limit);
+    const std::size_t bytes = experts->workspace_bytes(most);
+    if (most == tokens || tokens % most == 0) return bytes;
+    return std::max(bytes, experts->workspace_bytes(tokens % most));
   }
 
   // Calls `forward` with each piece of the tokens.

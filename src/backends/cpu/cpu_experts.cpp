@@ -113,6 +113,14 @@ bool CpuExperts::goes_whole(std::int64_t slots) const {
          kWholeBytes;
 }
 
+PassLayout CpuExperts::layout(std::int64_t tokens) const {
+  const bool routed = bank_.blocks().size() > bank_.has_shared();
+  const std::int64_t slots = routed ? tokens * spec_.router.top_k : 0;
+  if (goes_whole(slots)) return PassLayout::whole;
+  const std::int64_t bytes = slots * spec_.experts.hidden_size * kernel_.stage_bytes;
+  return slots > kPlaces * tokens && bytes > kKeptBytes ? PassLayout::in_turn : PassLayout::direct;
+}
+
 PassBuffers CpuExperts::take_buffers(std::int64_t tokens, Workspace& workspace) const {
   const auto blocks = static_cast<std::int64_t>(bank_.blocks().size());
   const std::int64_t slots =
@@ -127,14 +135,15 @@ PassBuffers CpuExperts::take_buffers(std::int64_t tokens, Workspace& workspace) 
     buffers.rounded = take_rows(workspace, tokens, hidden * kernel_.stage_bytes);
   }
   const std::int64_t workers = executor_->workers();
-  buffers.whole = goes_whole(slots);
+  const PassLayout how = layout(tokens);
+  buffers.whole = how == PassLayout::whole;
   if (buffers.whole) {
     const std::int64_t width = std::max(local_width(spec_), local_shared_width(spec_));
     buffers.x = take_packed(workspace, workers * kMostTileRows, hidden, kernel_);
     buffers.act = take_packed(workspace, workers * kMostTileRows, width, kernel_);
   } else {
     const std::int64_t places = kPlaces * tokens;
-    buffers.in_turn = slots > places && slots * hidden * kernel_.stage_bytes > kKeptBytes;
+    buffers.in_turn = how == PassLayout::in_turn;
     buffers.x = take_packed(workspace, buffers.in_turn ? places : rows, hidden, kernel_);
     buffers.act =
         take_packed(workspace, buffers.in_turn ? places : slots, local_width(spec_), kernel_);
@@ -159,12 +168,28 @@ ExpertPlan CpuExperts::plan(const Routing& routing, std::int64_t tokens,
 
 std::size_t CpuExperts::workspace_bytes(std::int64_t tokens) const {
   if (tokens == 0) return 0;
-  Workspace counted;
-  const std::int64_t chunk = chunk_tokens(tokens);
-  const Routing routing = take_routing(chunk, counted);
-  plan(routing, chunk, counted);
-  take_buffers(chunk, counted);
-  return counted.used();
+  const auto bytes = [&](std::int64_t count) {
+    Workspace counted;
+    const Routing routing = take_routing(count, counted);
+    plan(routing, count, counted);
+    take_buffers(count, counted);
+    return counted.used();
+  };
+  std::int64_t count = chunk_tokens(tokens);
+  std::size_t most = bytes(count);
+  // Where rows begin to take turns, or to go whole, a pass needs less than one of a token less: the
+  // last chunk of a call may be that one.
+  while (layout(count) != PassLayout::direct) {
+    std::int64_t fewer = 0;
+    for (std::int64_t more = count; more - fewer > 1;) {
+      const std::int64_t middle = fewer + (more - fewer) / 2;
+      (layout(middle) < layout(count) ? fewer : more) = middle;
+    }
+    if (fewer == 0) break;
+    count = fewer;
+    most = std::max(most, bytes(count));
+  }
+  return most;
 }
 
 void CpuExperts::forward(const ForwardInput& input, const ForwardOutput& output,

@@ -30,6 +30,7 @@ class CpuExperts final : public Experts {
   PassBuffers take_buffers(std::int64_t tokens, Workspace& workspace) const;
   // Whether so many rows go through Stage::whole.
   bool goes_whole(std::int64_t slots) const;
+  PassLayout layout(std::int64_t tokens) const;
   // Tokens of one pass: bounds the workspace, longer inputs go through in pieces.
   std::int64_t chunk_tokens(std::int64_t tokens) const;
   void forward_chunk(const ForwardInput& input, const ForwardOutput& output,

@@ -41,6 +41,13 @@ struct alignas(64) PassProgress {
 // multiplied, and one to spare, so that no worker waits for its place.
 inline constexpr std::int64_t kPlaces = 4;
 
+// Where x and activations stand between the products. More tokens may take a later one.
+enum class PassLayout : std::uint8_t {
+  direct,   // each of its own
+  in_turn,  // in kPlaces places, of blocks in turn
+  whole,    // in a place of each worker, which takes row tiles through all stages
+};
+
 // The products' rows are those of the plan, then one per token for the shared block.
 struct PassBuffers {
   RowBuffer rounded;                  // [tokens, H] bf16, where hidden states may be rounded first

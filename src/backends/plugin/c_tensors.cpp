@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "base/element.hpp"
+
 namespace sluice::plugin {
 namespace {
 
@@ -64,10 +66,20 @@ sluice_tensor_list CWeights::list(const ExpertMatrices& matrices) {
 }
 
 TensorView CWeights::stacked(const TensorView& gate, const TensorView& up) {
+  if (gate.dtype != up.dtype) return stacked(as_floats(gate), as_floats(up));
   AlignedBuffer& both = owned_.emplace_back(byte_count(gate) + byte_count(up));
   std::memcpy(both.data(), gate.data, byte_count(gate));
   std::memcpy(both.data() + byte_count(gate), up.data, byte_count(up));
   return {both.data(), gate.dtype, {gate.shape[0] + up.shape[0], gate.shape[1]}, {}};
+}
+
+// Exact for all that a matrix with another's dtype beside it may be: f32, bf16 or f16.
+TensorView CWeights::as_floats(const TensorView& matrix) {
+  const std::int64_t count = matrix.shape.elements();
+  AlignedBuffer& floats = owned_.emplace_back(static_cast<std::size_t>(count) * sizeof(float));
+  auto* to = reinterpret_cast<float*>(floats.data());
+  for (std::int64_t i = 0; i < count; ++i) to[i] = load_float(matrix.data, matrix.dtype, i);
+  return {to, DType::f32, matrix.shape, {}};
 }
 
 }  // namespace sluice::plugin

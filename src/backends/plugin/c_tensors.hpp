@@ -24,6 +24,7 @@ class CWeights {
  private:
   sluice_tensor_list list(const ExpertMatrices& matrices);
   TensorView stacked(const TensorView& gate, const TensorView& up);
+  TensorView as_floats(const TensorView& matrix);
 
   std::list<std::vector<sluice_tensor>> lists_;
   std::list<AlignedBuffer> owned_;

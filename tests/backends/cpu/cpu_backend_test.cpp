@@ -433,6 +433,49 @@ TEST(CpuBackend, RefusesQuantisedFormatsByNameAndValue) {
   EXPECT_EQ(support.refusals[1].field, "experts.activation_format");
 }
 
+// Workers that are never asked to work.
+class ManyWorkers final : public Executor {
+ public:
+  explicit ManyWorkers(int workers) : workers_(workers) {}
+  int workers() const override { return workers_; }
+  void run(const Task& task) override {
+    for (int worker = 0; worker < workers_; ++worker) task(worker);
+  }
+
+ private:
+  int workers_;
+};
+
+// The last chunk of a call, and the last piece of a bounded one, run in the memory of longer ones.
+TEST(CpuBackend, MoreTokensNeverNeedLessWorkspace) {
+  MoeSpec spec = base_spec();
+  spec.router.num_experts = 4;
+  spec.router.top_k = 2;
+  spec.experts.hidden_size = 64;
+  spec.experts.intermediate_size = 2048;
+  for (const std::int64_t top_k : {2, 4}) {
+    spec.router.top_k = top_k;
+    if (top_k == 4) {  // x is what takes the memory, and its places are taken in turn
+      spec.router.num_experts = 16;
+      spec.router.top_k = 8;
+      std::swap(spec.experts.hidden_size, spec.experts.intermediate_size);
+    }
+    DrawnLayer layer(spec, 6);
+    for (const int workers : {1, 2, 4, 8, 24, 64}) {
+      LoadOptions options;
+      options.executor = std::make_shared<ManyWorkers>(workers);
+      const auto experts = cpu_backend().load(spec, layer.weights, options);
+      std::size_t before = 0;
+      for (std::int64_t tokens = 1; tokens < 20000; tokens += 1 + tokens / 64) {
+        const std::size_t bytes = experts->workspace_bytes(tokens);
+        ASSERT_GE(bytes, before) << tokens << " tokens, " << workers << " workers, K "
+                                 << spec.router.top_k;
+        before = bytes;
+      }
+    }
+  }
+}
+
 TEST(CpuBackend, HoldsNoMoreThanTheWeights) {
   MoeSpec spec = base_spec();
   spec.experts.hidden_size = 256;

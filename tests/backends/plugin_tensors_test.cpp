@@ -1,0 +1,60 @@
+// What a plugin is given for the tensors of a layer.
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "backends/plugin/c_tensors.hpp"
+#include "base/element.hpp"
+
+namespace sluice::plugin {
+namespace {
+
+struct Matrix {
+  Matrix(DType dtype_of, std::int64_t rows, float first) : dtype(dtype_of), shape{rows, 4} {
+    bytes.resize(static_cast<std::size_t>(shape.elements() * bits(dtype) / 8));
+    for (std::int64_t i = 0; i < shape.elements(); ++i) {
+      store_float(bytes.data(), dtype, i, first + 0.5f * static_cast<float>(i));
+    }
+  }
+  TensorView view() const { return {bytes.data(), dtype, shape, {}}; }
+  DType dtype;
+  Shape shape;
+  std::vector<std::byte> bytes;
+};
+
+// Checkpoints may hold one of them in another dtype: no half may be read as what it is not.
+TEST(PluginTensors, GateAndUpApartKeepTheirValuesWhateverTheirDtypes) {
+  MoeSpec spec;
+  spec.router.num_experts = 1;
+  spec.router.top_k = 1;
+  spec.experts.hidden_size = 4;
+  spec.experts.intermediate_size = 3;
+  spec.layer.num_shared_experts = 1;
+  for (const DType gate_dtype : {DType::bf16, DType::f32, DType::f16}) {
+    for (const DType up_dtype : {DType::bf16, DType::f32, DType::f16}) {
+      const Matrix gate(gate_dtype, 3, 1.0f), up(up_dtype, 3, -20.0f), down(DType::bf16, 4, 0.0f);
+      MoeWeights weights;
+      weights.gate_proj = {gate.view()};
+      weights.up_proj = {up.view()};
+      weights.down_proj = {down.view()};
+      weights.shared_gate_proj = gate.view();
+      weights.shared_up_proj = up.view();
+      weights.shared_down_proj = down.view();
+      const CWeights given(spec, weights);
+      const sluice_weights& c = given.get();
+      ASSERT_EQ(c.gate_up_proj.count, 1u);
+      for (const sluice_tensor& both : {c.gate_up_proj.tensors[0], c.shared_gate_up_proj}) {
+        ASSERT_EQ(both.shape[0], 6);
+        ASSERT_EQ(both.shape[1], 4);
+        const auto dtype = static_cast<DType>(both.dtype);
+        for (std::int64_t i = 0; i < 12; ++i) {
+          EXPECT_EQ(load_float(both.data, dtype, i), load_float(gate.bytes.data(), gate_dtype, i));
+          EXPECT_EQ(load_float(both.data, dtype, 12 + i), load_float(up.bytes.data(), up_dtype, i));
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sluice::plugin
