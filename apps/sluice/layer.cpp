@@ -20,7 +20,8 @@ namespace sluice::cli {
 namespace {
 
 constexpr const char* kFooter =
-    R"(Tensors in W (experts stacked; [E, I, H] and [S, H] if the activation is not gated):
+    R"(Tensors in W ([E, I, H] and [S, H] if the activation is not gated). Experts come stacked: all E in
+global order, as in a checkpoint, whatever expert_map says; or only this rank's, in local order:
   gate_up_proj [E, 2I, H]   down_proj [E, H, I]   in the spec's weight_format; F32 is rounded to it
   e_score_correction_bias [E]   router_bias [E]   gate_up_bias [E, 2I]   down_bias [E, H]
   shared.gate_up_proj [2S, H]   shared.down_proj [H, S]   shared_expert_gate [H]

@@ -23,7 +23,8 @@ def callable_backend(
     fn(spec, weights, hidden_states, router_logits, topk_ids, topk_weights) returns the output
     [tokens, H], or (output, topk_ids [tokens, K], topk_weights [tokens, K]). Either router_logits
     [tokens, E], or topk_ids [tokens, K] int32 and topk_weights [tokens, K] are given; the others are
-    None. ``weights`` is a dict by the names of :func:`sluice.layer`, of this rank's experts.
+    None. ``weights`` is a dict by the names of :func:`sluice.layer`, of this rank's experts in local
+    order (also where an expert_map holds all of them, in another order than the global one).
     Instead of a function, an object with ``load(spec, weights)`` is called once per layer and returns
     forward(hidden_states, router_logits, topk_ids, topk_weights); if it has
     ``refusals(spec) -> {field: reason}``, that is asked first.

@@ -124,7 +124,8 @@ def layer(
 ) -> Layer:
     """Packs one MoE layer for a backend.
 
-    weights, by name, experts stacked (this rank's, or all of them):
+    weights, by name, experts stacked: all E of them in global order, as in a checkpoint, whatever
+      expert_map says; or only this rank's, in local order:
       gate_up_proj [E, 2I, H] ([E, I, H] if not gated), down_proj [E, H, I] in the spec's
       weight_format (float32 is rounded to it);
       e_score_correction_bias [E], router_bias [E], gate_up_bias [E, 2I], down_bias [E, H],

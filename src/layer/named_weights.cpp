@@ -89,8 +89,8 @@ ExpertMatrices NamedWeights::matrices(std::string_view name) {
   const TensorView stacked = name.ends_with("_scale") ? given(name) : matrix(name);
   if (!stacked) return {};
   ExpertMatrices all = split_experts(stacked);
-  if (all.size() == local_.size() ||
-      all.size() != static_cast<std::size_t>(spec_.router.num_experts)) {
+  // Not "more than this rank's": a map may hold every expert, in an order of its own.
+  if (all.size() != static_cast<std::size_t>(spec_.router.num_experts)) {
     return all;  // check_weights says so if the count is wrong
   }
   ExpertMatrices own;
@@ -101,10 +101,9 @@ ExpertMatrices NamedWeights::matrices(std::string_view name) {
 TensorView NamedWeights::rows_of_local_experts(std::string_view name) {
   const TensorView found = given(name);
   const auto local_count = static_cast<std::int64_t>(local_.size());
-  if (!found || found.shape.rank() != 2 || found.shape[0] == local_count ||
-      found.shape[0] != spec_.router.num_experts) {
-    return found;
-  }
+  if (!found || found.shape.rank() != 2 || found.shape[0] != spec_.router.num_experts) return found;
+  // All of them, in their order: nothing to gather, wherever the tensor is.
+  if (local_count == found.shape[0] && std::is_sorted(local_.begin(), local_.end())) return found;
   require_host(name, found, "this rank's rows are gathered");
   const auto row_bytes = static_cast<std::size_t>(found.shape[1] * bits(found.dtype) / 8);
   AlignedBuffer& rows = owned_.emplace_back(local_.size() * row_bytes + 1);

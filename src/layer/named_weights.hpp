@@ -20,9 +20,10 @@ using NamedTensors = std::map<std::string, TensorView, std::less<>>;
 // "gate_up_proj", "down_proj", "shared.gate_up_proj", "router.weight", …
 std::span<const std::string_view> weight_names();
 
-// Experts come stacked, [experts, …]: this rank's, or all of them, of which this rank's are taken.
-// F32 matrices are rounded to a 16-bit weight_format. Whether the result fits the spec is
-// check_weights' business.
+// Experts come stacked, [experts, …]. A stack of all router.num_experts is in global order, as in a
+// checkpoint, and this rank's are taken from it: also where an expert_map holds every expert, in
+// another order. A shorter stack is this rank's experts, in local order. F32 matrices are rounded
+// to a 16-bit weight_format. Whether the result fits the spec is check_weights' business.
 class NamedWeights {
  public:
   // The tensors' memory must outlive this object. Throws Error(user) for a name that is no part of

@@ -1,0 +1,73 @@
+#include "layer/named_weights.hpp"
+
+#include <gtest/gtest.h>
+
+#include "base/element.hpp"
+#include "layer/small_layer.hpp"
+
+namespace sluice {
+namespace {
+
+constexpr std::int64_t kExperts = 4;
+
+MoeSpec four_experts() {
+  MoeSpec spec;
+  spec.router.num_experts = kExperts;
+  spec.router.top_k = 2;
+  spec.experts.hidden_size = 8;
+  spec.experts.intermediate_size = 8;
+  spec.experts.weight_format = WeightFormat::f32;
+  return spec;
+}
+
+float first_value(const TensorView& tensor) { return load_float(tensor.data, tensor.dtype, 0); }
+
+// Matrices and rows whose values are their global expert's number.
+struct StackedExperts {
+  StackedExperts() : values(kExperts * 8 * 8) {
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i / 64);
+    for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<float>(i / 8);
+  }
+  std::vector<float> values;
+  std::vector<float> rows = std::vector<float>(kExperts * 8);
+  NamedTensors named() const {
+    return {{"down_proj", test::view(values, DType::f32, {kExperts, 8, 8})},
+            {"down_bias", test::view(rows, DType::f32, {kExperts, 8})}};
+  }
+};
+
+// A map that holds every expert is no sign of another order in the file.
+TEST(NamedWeights, AllExpertsAreInGlobalOrderWhateverTheMap) {
+  const StackedExperts stacked;
+  const std::vector<std::vector<std::int32_t>> maps{
+      {1, 0, 2, 3}, {1, 0, 2, -1}, {1, 0, -1, 2}, {3, 2, 1, 0}, {0, 1, 2, 3}};
+  for (const auto& map : maps) {
+    MoeSpec spec = four_experts();
+    spec.layer.expert_map = map;
+    const NamedWeights named(spec, stacked.named());
+    const MoeWeights& weights = named.weights();
+    ASSERT_EQ(std::ssize(weights.down_proj), local_expert_count(spec));
+    ASSERT_EQ(weights.down_bias.shape, (Shape{local_expert_count(spec), 8}));
+    for (std::size_t expert = 0; expert < map.size(); ++expert) {
+      if (map[expert] < 0) continue;
+      const auto wanted = static_cast<float>(expert);
+      EXPECT_EQ(first_value(weights.down_proj[static_cast<std::size_t>(map[expert])]), wanted);
+      EXPECT_EQ(load_float(weights.down_bias.data, DType::f32, std::int64_t{map[expert]} * 8),
+                wanted);
+    }
+  }
+}
+
+TEST(NamedWeights, FewerExpertsAreThisRanksInLocalOrder) {
+  const StackedExperts stacked;
+  MoeSpec spec = four_experts();
+  spec.layer.expert_map = {-1, 1, 0, -1};
+  const NamedWeights named(spec, {{"down_proj", test::view(stacked.values, DType::f32, {2, 8, 8})},
+                                  {"down_bias", test::view(stacked.rows, DType::f32, {2, 8})}});
+  EXPECT_EQ(first_value(named.weights().down_proj[0]), 0.0f);
+  EXPECT_EQ(first_value(named.weights().down_proj[1]), 1.0f);
+  EXPECT_EQ(named.weights().down_bias.data, stacked.rows.data());
+}
+
+}  // namespace
+}  // namespace sluice
