@@ -63,8 +63,8 @@ NamedWeights::NamedWeights(const MoeSpec& spec, NamedTensors tensors)
   weights_.shared_expert_gate = given("shared_expert_gate");
   weights_.gate_up_scale = matrices("gate_up_scale");
   weights_.down_scale = matrices("down_scale");
-  weights_.gate_up_global_scale = given("gate_up_global_scale");
-  weights_.down_global_scale = given("down_global_scale");
+  weights_.gate_up_global_scale = rows_of_local_experts("gate_up_global_scale");
+  weights_.down_global_scale = rows_of_local_experts("down_global_scale");
 }
 
 TensorView NamedWeights::given(std::string_view name) const {
@@ -98,14 +98,18 @@ ExpertMatrices NamedWeights::matrices(std::string_view name) {
   return own;
 }
 
+// [experts] or [experts, …] in one piece; backends read it by local number.
 TensorView NamedWeights::rows_of_local_experts(std::string_view name) {
   const TensorView found = given(name);
   const auto local_count = static_cast<std::int64_t>(local_.size());
-  if (!found || found.shape.rank() != 2 || found.shape[0] != spec_.router.num_experts) return found;
+  if (!found || found.shape.rank() == 0 || found.shape[0] != spec_.router.num_experts) return found;
   // All of them, in their order: nothing to gather, wherever the tensor is.
   if (local_count == found.shape[0] && std::is_sorted(local_.begin(), local_.end())) return found;
   require_host(name, found, "this rank's rows are gathered");
-  const auto row_bytes = static_cast<std::size_t>(found.shape[1] * bits(found.dtype) / 8);
+  Shape shape{local_count};
+  for (int axis = 1; axis < found.shape.rank(); ++axis) shape.append(found.shape[axis]);
+  const auto row_bytes =
+      static_cast<std::size_t>(found.shape.elements() / found.shape[0] * bits(found.dtype) / 8);
   AlignedBuffer& rows = owned_.emplace_back(local_.size() * row_bytes + 1);
   for (std::size_t local = 0; local < local_.size(); ++local) {
     std::memcpy(rows.data() + local * row_bytes,
@@ -113,7 +117,7 @@ TensorView NamedWeights::rows_of_local_experts(std::string_view name) {
                     static_cast<std::size_t>(local_[local]) * row_bytes,
                 row_bytes);
   }
-  return {rows.data(), found.dtype, {local_count, found.shape[1]}, {}};
+  return {rows.data(), found.dtype, shape, {}};
 }
 
 }  // namespace sluice

@@ -69,5 +69,56 @@ TEST(NamedWeights, FewerExpertsAreThisRanksInLocalOrder) {
   EXPECT_EQ(named.weights().down_bias.data, stacked.rows.data());
 }
 
+// Value of the first element of this rank's expert `local`.
+float value_of(const ExpertMatrices& matrices, std::size_t local) {
+  return first_value(matrices[local]);
+}
+float value_of(const TensorView& rows, std::size_t local) {
+  return load_float(rows.data, rows.dtype,
+                    static_cast<std::int64_t>(local) * rows.shape.elements() / rows.shape[0]);
+}
+
+// Every tensor that has an entry per local expert, [E, 8, 8], [E, 8] or [E] as it comes: one that
+// is handed through whole gives each expert another's numbers, or is refused.
+TEST(NamedWeights, EveryTensorOfExpertsIsTakenFromAll) {
+  const StackedExperts stacked;
+  const std::vector<float> scalars{0.0f, 1.0f, 2.0f, 3.0f};
+  const TensorView matrices = test::view(stacked.values, DType::f32, {kExperts, 8, 8});
+  const TensorView rows = test::view(stacked.rows, DType::f32, {kExperts, 8});
+  const TensorView numbers = test::view(scalars, DType::f32, {kExperts});
+  NamedTensors all;
+  for (const std::string_view name : weight_names()) {
+    // Of all ranks alike, or of none: these have no entry per local expert.
+    const bool whole = name.starts_with("router") || name.starts_with("shared") ||
+                       name == "e_score_correction_bias";
+    const bool number_each = whole || name.ends_with("global_scale");
+    all.emplace(name, number_each ? numbers : name.ends_with("bias") ? rows : matrices);
+  }
+  MoeSpec spec = four_experts();
+  spec.layer.local_expert_offset = 1;
+  spec.layer.num_local_experts = 2;
+  const NamedWeights named(spec, all);
+  const MoeWeights& weights = named.weights();
+  const auto expect_experts = [](const auto& tensor, const char* name) {
+    SCOPED_TRACE(name);
+    EXPECT_EQ(value_of(tensor, 0), 1.0f);
+    EXPECT_EQ(value_of(tensor, 1), 2.0f);
+  };
+  expect_experts(weights.gate_up_proj, "gate_up_proj");
+  expect_experts(weights.down_proj, "down_proj");
+  expect_experts(weights.gate_up_scale, "gate_up_scale");
+  expect_experts(weights.down_scale, "down_scale");
+  expect_experts(weights.gate_up_bias, "gate_up_bias");
+  expect_experts(weights.down_bias, "down_bias");
+  expect_experts(weights.gate_up_global_scale, "gate_up_global_scale");
+  expect_experts(weights.down_global_scale, "down_global_scale");
+  EXPECT_EQ(weights.gate_up_global_scale.shape, Shape{2});
+  for (const TensorView& tensor :
+       {weights.router_weight, weights.router_bias, weights.e_score_correction_bias,
+        weights.shared_gate_up_proj, weights.shared_down_proj, weights.shared_expert_gate}) {
+    EXPECT_EQ(tensor.data, scalars.data());
+  }
+}
+
 }  // namespace
 }  // namespace sluice
