@@ -23,6 +23,10 @@ constexpr const char* kFooter =
     R"(Tensors in W ([E, I, H] and [S, H] if the activation is not gated). Experts come stacked: all E in
 global order, as in a checkpoint, whatever expert_map says; or only this rank's, in local order:
   gate_up_proj [E, 2I, H]   down_proj [E, H, I]   in the spec's weight_format; F32 is rounded to it
+  gate_up_scale, down_scale       if weight_format has scales, for a matrix [R, C] of each expert:
+    fp8_e4m3_tensor [E]   fp8_e4m3_channel [E, R]   fp8_e4m3_block128 [E, R/128, C/128], rounded up
+    int4 [E, R, C/32] or [E, R, C/128]   mxfp4 [E, R, C/32]
+    nvfp4 [E, R, C/16] and gate_up_global_scale [E], down_global_scale [E]
   e_score_correction_bias [E]   router_bias [E]   gate_up_bias [E, 2I]   down_bias [E, H]
   shared.gate_up_proj [2S, H]   shared.down_proj [H, S]   shared_expert_gate [H]
   router.weight [E, H]      only if X gives neither logits nor ids

@@ -42,7 +42,8 @@ struct MoeWeights {
   TensorView down_global_scale;
 };
 
-// Splits a stacked [experts, rows, columns] tensor into one view per expert.
+// Splits a stacked [experts, rows, columns] tensor into one view per expert; [experts], such as one
+// scale each, into scalars [].
 ExpertMatrices split_experts(const TensorView& stacked);
 
 // Throws one Error(user) listing every tensor that is missing, superfluous, misshapen or mistyped

@@ -6,9 +6,9 @@ namespace sluice {
 
 ExpertMatrices split_experts(const TensorView& stacked) {
   if (stacked.empty()) fail(ErrorKind::user, "split_experts was given no tensor");
-  if (stacked.shape.rank() < 2) {
-    fail(ErrorKind::user, "split_experts needs [experts, …] of at least 2 dimensions, got {}",
-         to_string(stacked.shape));
+  if (stacked.shape.rank() == 0) {
+    fail(ErrorKind::user, "{} [] is one number; stack the experts' as [experts, …]",
+         to_string(stacked.dtype));
   }
   Shape one;
   for (int axis = 1; axis < stacked.shape.rank(); ++axis) one.append(stacked.shape[axis]);

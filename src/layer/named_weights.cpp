@@ -31,6 +31,14 @@ void require_host(std::string_view name, const TensorView& tensor, const char* w
        name, to_string(tensor.dtype), to_string(tensor.shape), to_string(tensor.device), why);
 }
 
+ExpertMatrices split_named(std::string_view name, const TensorView& stacked) {
+  try {
+    return split_experts(stacked);
+  } catch (const Error& error) {
+    fail(error.kind(), "tensor \"{}\": {}", name, error.what());
+  }
+}
+
 std::vector<std::int64_t> local_experts(const MoeSpec& spec) {
   std::vector<std::int64_t> globals(static_cast<std::size_t>(local_expert_count(spec)));
   for (std::int64_t expert = 0; expert < spec.router.num_experts; ++expert) {
@@ -88,7 +96,7 @@ TensorView NamedWeights::matrix(std::string_view name) {
 ExpertMatrices NamedWeights::matrices(std::string_view name) {
   const TensorView stacked = name.ends_with("_scale") ? given(name) : matrix(name);
   if (!stacked) return {};
-  ExpertMatrices all = split_experts(stacked);
+  ExpertMatrices all = split_named(name, stacked);
   // Not "more than this rank's": a map may hold every expert, in an order of its own.
   if (all.size() != static_cast<std::size_t>(spec_.router.num_experts)) {
     return all;  // check_weights says so if the count is wrong

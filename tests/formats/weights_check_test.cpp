@@ -188,6 +188,15 @@ TEST(CheckWeights, CapsTheList) {
   EXPECT_NE(text.find("and 112 more"), std::string::npos) << text;  // 132 problems, 20 shown
 }
 
+// One scale per tensor comes stacked as [experts].
+TEST(SplitExperts, NumbersBecomeScalars) {
+  const std::vector<float> scales{0.5f, 2.0f, 3.0f};
+  const ExpertMatrices split = split_experts({scales.data(), DType::f32, {3}, {}});
+  ASSERT_EQ(split.size(), 3u);
+  EXPECT_EQ(split[1].shape, Shape{});
+  EXPECT_EQ(split[2].data, scales.data() + 2);
+}
+
 TEST(SplitExperts, ViewsStepThroughTheStack) {
   std::vector<std::uint16_t> data(3 * 4 * 8);
   const ExpertMatrices split = split_experts({data.data(), DType::bf16, {3, 4, 8}, {}});
@@ -198,7 +207,8 @@ TEST(SplitExperts, ViewsStepThroughTheStack) {
   EXPECT_EQ(split_experts({data.data(), DType::f4, {3, 4, 8}, {}})[1].data,
             reinterpret_cast<const char*>(data.data()) + 16);
   EXPECT_THROW(split_experts({data.data(), DType::f4, {3, 1, 3}, {}}), Error);
-  EXPECT_THROW(split_experts({data.data(), DType::bf16, {3}, {}}), Error);
+  EXPECT_THROW(split_experts({data.data(), DType::bf16, {}, {}}), Error);
+  EXPECT_THROW(split_experts({data.data(), DType::f4, {3}, {}}), Error);
   EXPECT_THROW(split_experts({}), Error);
 }
 

@@ -120,5 +120,36 @@ TEST(NamedWeights, EveryTensorOfExpertsIsTakenFromAll) {
   }
 }
 
+// fp8_e4m3_tensor: a scale per matrix, stacked as [E] or [E, 1].
+TEST(NamedWeights, OneScalePerExpertMayBeANumber) {
+  const std::vector<float> scales{0.5f, 2.0f, 3.0f, 4.0f};
+  const std::vector<std::uint8_t> ones(kExperts * 16 * 8, 0x38);
+  MoeSpec spec = four_experts();
+  spec.experts.weight_format = WeightFormat::fp8_e4m3_tensor;
+  spec.layer.local_expert_offset = 1;
+  spec.layer.num_local_experts = 3;
+  for (const Shape& shape : {Shape{kExperts}, Shape{kExperts, 1}}) {
+    const NamedWeights named(spec,
+                             {{"gate_up_proj", test::view(ones, DType::f8_e4m3, {kExperts, 16, 8})},
+                              {"down_proj", test::view(ones, DType::f8_e4m3, {kExperts, 8, 8})},
+                              {"gate_up_scale", test::view(scales, DType::f32, shape)},
+                              {"down_scale", test::view(scales, DType::f32, shape)}});
+    EXPECT_NO_THROW(check_weights(spec, named.weights()));
+    EXPECT_EQ(first_value(named.weights().down_scale[0]), 2.0f);
+  }
+}
+
+TEST(NamedWeights, WhatCannotBeSplitIsNamed) {
+  const std::vector<float> scale{2.0f};
+  try {
+    const NamedWeights named(four_experts(), {{"down_scale", test::view(scale, DType::f32, {})}});
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::user);
+    EXPECT_NE(std::string_view(error.what()).find("\"down_scale\""), std::string_view::npos)
+        << error.what();
+  }
+}
+
 }  // namespace
 }  // namespace sluice
