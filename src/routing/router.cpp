@@ -51,7 +51,10 @@ void normalise(const RouterSpec& spec, std::span<double> weights) {
   for (const double weight : weights) sum += weight;
   const double divisor =
       spec.norm_rule == NormRule::add ? sum + spec.norm_eps : std::max(sum, spec.norm_eps);
-  for (double& weight : weights) weight /= divisor;
+  for (double& weight : weights) {
+    weight /= divisor;
+    if (!std::isfinite(weight)) weight = 0.0;  // a zero sum without epsilon
+  }
 }
 
 }  // namespace
@@ -204,9 +207,9 @@ void Router::weigh(const Scratch& scratch, std::span<const std::int32_t> ids,
   }
   normalise(spec_, values);
   const double factor = spec_.apply_routed_scale_to_output ? 1.0 : spec_.routed_scaling_factor;
+  // A product beyond fp32 stays infinite, as everywhere else: 0 would be another layer's answer.
   for (std::size_t slot = 0; slot < ids.size(); ++slot) {
-    const auto weight = static_cast<float>(values[slot] * factor);
-    weights[slot] = std::isfinite(weight) ? weight : 0.0f;
+    weights[slot] = static_cast<float>(values[slot] * factor);
   }
 }
 

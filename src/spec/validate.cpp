@@ -25,6 +25,10 @@ class Findings {
   Problems problems_;
 };
 
+// Backends hold the spec's numbers in fp32: finite here must not become infinite there. The bound
+// is halfway between the largest fp32 number and the one that would follow.
+bool is_finite_in_fp32(double value) { return std::abs(value) < 0x1.ffffffp+127; }
+
 bool is_size(std::int64_t value) { return value >= 1 && value <= kLargestSize; }
 
 void check_sizes(const MoeSpec& spec, Findings& findings) {
@@ -76,10 +80,11 @@ void check_router(const RouterSpec& router, Findings& findings) {
                "router.apply_router_weight_on_input is true but router.top_k is {}; it is defined "
                "for K = 1 only",
                router.top_k);
-  findings.add(!(router.norm_eps >= 0.0) || !std::isfinite(router.norm_eps),
-               "router.norm_eps is {}; it must be finite and at least 0", router.norm_eps);
-  findings.add(!std::isfinite(router.routed_scaling_factor),
-               "router.routed_scaling_factor is {}; it must be finite",
+  findings.add(!(router.norm_eps >= 0.0) || !is_finite_in_fp32(router.norm_eps),
+               "router.norm_eps is {}; it must be finite in fp32 (below 3.5e38) and at least 0",
+               router.norm_eps);
+  findings.add(!is_finite_in_fp32(router.routed_scaling_factor),
+               "router.routed_scaling_factor is {}; it must be finite in fp32 (below 3.5e38)",
                router.routed_scaling_factor);
 }
 
@@ -96,10 +101,13 @@ void check_experts(const ExpertSpec& experts, Findings& findings) {
   swiglu_only("swiglu_alpha", experts.swiglu_alpha, 1.0);
   swiglu_only("swiglu_beta", experts.swiglu_beta, 0.0);
   swiglu_only("swiglu_limit", experts.swiglu_limit, ExpertSpec{}.swiglu_limit);
-  findings.add(!std::isfinite(experts.swiglu_alpha), "experts.swiglu_alpha is {}; give a number",
-               experts.swiglu_alpha);
-  findings.add(!std::isfinite(experts.swiglu_beta), "experts.swiglu_beta is {}; give a number",
-               experts.swiglu_beta);
+  const auto finite = [&](const char* name, double value) {
+    findings.add(!is_finite_in_fp32(value),
+                 "experts.{} is {}; it must be finite in fp32 (below 3.5e38)", name, value);
+  };
+  finite("swiglu_alpha", experts.swiglu_alpha);
+  finite("swiglu_beta", experts.swiglu_beta);
+  // A limit may be infinite, and is where fp32 cannot hold it: neither ever cuts a number.
   findings.add(!(experts.swiglu_limit > 0.0), "experts.swiglu_limit is {}; it must be above 0",
                experts.swiglu_limit);
 }

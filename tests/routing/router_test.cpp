@@ -345,6 +345,19 @@ TEST(Router, ScoresTooSmallToAddUpWeighNothing) {
   EXPECT_NEAR(deep.weights[0], 2.446 * 0.7310586, 1e-6);
 }
 
+// Only scores that are not finite, and sums of zero, weigh nothing.
+TEST(Router, AWeightBeyondFp32IsInfiniteNotZero) {
+  Case c{sizes(4, 3), {}, {}};
+  c.spec.score_func = ScoreFunc::none;
+  c.spec.routed_scaling_factor = -10;
+  const Outcome large = route(c, {2, 3e38f, 3, kInf});
+  EXPECT_EQ(large.ids, (std::vector<std::int32_t>{3, 1, 2}));
+  EXPECT_EQ(large.weights, (std::vector<float>{0, -kInf, -30}));
+  c.spec.top_k = 2;
+  c.spec.norm_topk_prob = true;
+  EXPECT_EQ(route(c, {2, -2, -kInf, -kInf}).weights, (std::vector<float>{0, 0}));
+}
+
 TEST(Router, AnySplitOfTheTokensGivesTheSameBits) {
   Case c{sizes(32, 4), {}, draw(32, 0, 0.3f, 20)};
   c.spec.score_func = ScoreFunc::sigmoid;

@@ -68,6 +68,18 @@ const std::vector<Contradiction> kContradictions{
     {"WeightOnInput",
      [](MoeSpec& s) { s.router.apply_router_weight_on_input = true; },
      {"apply_router_weight_on_input", "router.top_k is 3"}},
+    {"FactorBeyondFp32",
+     [](MoeSpec& s) { s.router.routed_scaling_factor = -1e39; },
+     {"router.routed_scaling_factor is -1e+39", "fp32"}},
+    {"EpsBeyondFp32",
+     [](MoeSpec& s) { s.router.norm_eps = 1e300; },
+     {"router.norm_eps is 1e+300", "fp32"}},
+    {"AlphaBeyondFp32",
+     [](MoeSpec& s) { s.experts.swiglu_alpha = 3.5e38; },
+     {"experts.swiglu_alpha is 3.5e+38", "fp32"}},
+    {"BetaBeyondFp32",
+     [](MoeSpec& s) { s.experts.swiglu_beta = -3.5e38; },
+     {"experts.swiglu_beta is -3.5e+38", "fp32"}},
     {"NegativeEps", [](MoeSpec& s) { s.router.norm_eps = -1e-9; }, {"router.norm_eps is -1e-09"}},
     {"NanFactor",
      [](MoeSpec& s) { s.router.routed_scaling_factor = std::nan(""); },
@@ -160,6 +172,18 @@ TEST(ValidateAll, ListsEveryContradictionAtOnce) {
     EXPECT_NE(text.find("top_k"), std::string::npos);
     EXPECT_NE(text.find("weights_from_biased_scores"), std::string::npos);
     EXPECT_NE(text.find("swiglu_limit"), std::string::npos);
+  }
+}
+
+// What rounds to fp32's largest number is finite there; a limit that fp32 cannot hold cuts nothing.
+TEST(ValidateAll, AcceptsWhatFp32Holds) {
+  MoeSpec spec = valid_spec();
+  spec.router.routed_scaling_factor = 3.4028235e38;
+  spec.router.norm_eps = 3.4e38;
+  spec.experts.swiglu_alpha = -3.4e38;
+  for (const double limit : {7.0, 1e39, HUGE_VAL}) {
+    spec.experts.swiglu_limit = limit;
+    EXPECT_NO_THROW(validate(spec));
   }
 }
 
