@@ -333,6 +333,17 @@ TEST(Router, WhatIsNotFiniteIsChosenLastAndWeighsNothing) {
   EXPECT_EQ(route(c, {1, -kInf, -kInf, 4, 5}).ids, (std::vector<std::int32_t>{4, 3, 0}));
 }
 
+TEST(Router, AGroupOfBothInfinitiesIsChosenLast) {
+  Case c{sizes(8, 2), {}, {}};
+  c.spec.score_func = ScoreFunc::none;
+  c.spec.n_group = 4;
+  c.spec.topk_group = 2;
+  using Ids = std::vector<std::int32_t>;
+  EXPECT_EQ(route(c, {kInf, -kInf, 1, 1, 2, 2, 3, 3}).ids, (Ids{6, 7}));
+  EXPECT_EQ(route(c, {3, 1, -kInf, kInf, 2, 2, 1, 1}).ids, (Ids{0, 4}));
+  EXPECT_EQ(route(c, {kInf, kNan, 1, 1, 2, 2, 3, 3}).ids, (Ids{6, 7}));
+}
+
 // 0 / 0 in the normalisation is no weight, not NaN.
 TEST(Router, ScoresTooSmallToAddUpWeighNothing) {
   Case c{sizes(4, 2), {}, {}};

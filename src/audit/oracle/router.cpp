@@ -42,7 +42,8 @@ Approx group_score(GroupScore kind, std::span<const Approx> members) {
   }
   // Which member is best may itself be open; each order statistic moves by the widest error.
   first.error = second.error = widest;
-  return settled(kind == GroupScore::max ? first : add(first, second));
+  const Approx score = settled(kind == GroupScore::max ? first : add(first, second));
+  return std::isnan(score.value) ? Approx{kNever, 0.0} : score;  // +inf and -inf
 }
 
 }  // namespace
@@ -105,7 +106,10 @@ bool TokenRouting::groups_tie(std::size_t a, std::size_t b) const {
     for (std::size_t e = group * size; e < (group + 1) * size; ++e) {
       members.emplace_back(logits_[e].value, bias_[e]);
     }
-    const auto place = [&](const auto& member) { return member.first + member.second; };
+    const auto place = [](const auto& member) {
+      const double sum = member.first + member.second;
+      return std::isnan(sum) ? kNever : sum;  // std::sort needs an order
+    };
     std::sort(members.begin(), members.end(),
               [&](const auto& x, const auto& y) { return place(x) > place(y); });
     members.resize(std::min<std::size_t>(size, 2));

@@ -64,7 +64,8 @@ double score_group(GroupScore group_score, std::span<const double> members) {
       second = std::max(second, value);
     }
   }
-  return group_score == GroupScore::max ? first : first + second;
+  const double score = group_score == GroupScore::max ? first : first + second;
+  return std::isnan(score) ? kNever : score;  // +inf and -inf
 }
 
 // Experts outside the topk_group best groups can never be chosen, not even by a positive zero.

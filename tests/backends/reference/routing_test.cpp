@@ -86,6 +86,16 @@ TEST(ReferenceRouting, GroupScoresBySumOfTwoAndByMax) {
   EXPECT_EQ(route(spec, logits).ids[0], 0);
 }
 
+// A comparison with NaN is no order: what was kept depended on where such a group stood.
+TEST(ReferenceRouting, AGroupOfBothInfinitiesCountsAsMinusInfinity) {
+  RouterSpec spec = router(8, 2, ScoreFunc::none);
+  spec.n_group = 4;
+  spec.topk_group = 2;
+  EXPECT_EQ(route(spec, {kInf, -kInf, 1, 1, 2, 2, 3, 3}).ids, (std::vector<std::int64_t>{6, 7}));
+  EXPECT_EQ(route(spec, {3, 1, -kInf, kInf, 2, 2, 1, 1}).ids, (std::vector<std::int64_t>{0, 4}));
+  EXPECT_EQ(route(spec, {kInf, kNan, 1, 1, 2, 2, 3, 3}).ids, (std::vector<std::int64_t>{6, 7}));
+}
+
 TEST(ReferenceRouting, TiesGoToTheLowerIdAndZerosTie) {
   const Routed routed = route(router(5, 3, ScoreFunc::none), {-0.0, 0.0, 7.0, 0.0, 7.0});
   EXPECT_EQ(routed.ids, (std::vector<std::int64_t>{2, 4, 0}));

@@ -1,0 +1,54 @@
+// The oracle's routing where numbers are not finite: an order must come of it all the same.
+#include "audit/oracle/router.hpp"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+namespace sluice::auditing {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInf = std::numeric_limits<float>::infinity();
+using Ids = std::vector<std::int32_t>;
+
+RouterSpec grouped(std::int64_t experts, ScoreFunc score_func) {
+  RouterSpec spec;
+  spec.num_experts = experts;
+  spec.top_k = 2;
+  spec.score_func = score_func;
+  return spec;
+}
+
+TEST(OracleRouting, AGroupOfBothInfinitiesCountsAsMinusInfinity) {
+  RouterSpec spec = grouped(8, ScoreFunc::none);
+  spec.n_group = 4;
+  spec.topk_group = 2;
+  const struct {
+    std::vector<float> logits;
+    Ids ids;
+  } examples[] = {{{kInf, -kInf, 1, 1, 2, 2, 3, 3}, {6, 7}},
+                  {{3, 1, -kInf, kInf, 2, 2, 1, 1}, {0, 4}},
+                  {{kInf, kNan, 1, 1, 2, 2, 3, 3}, {6, 7}}};
+  for (const auto& [logits, ids] : examples) {
+    const TokenRouting routing(spec, {}, logits);
+    EXPECT_EQ(routing.ids(), ids);
+    EXPECT_FALSE(routing.ambiguous());
+    EXPECT_EQ(routing.why_wrong(ids), "");
+    EXPECT_NE(routing.why_wrong(Ids{2, 3}), "");
+  }
+}
+
+// Equal but for the place of the NaN: the lower group, with no excuse.
+TEST(OracleRouting, GroupsWithNanTieByTheirBestMembers) {
+  RouterSpec spec = grouped(8, ScoreFunc::sigmoid);
+  spec.n_group = 2;
+  const std::vector<float> logits{kNan, 2, 1, 0.5f, 2, 1, 0.5f, kNan};
+  const TokenRouting routing(spec, {}, logits);
+  EXPECT_EQ(routing.ids(), (Ids{1, 2}));
+  EXPECT_FALSE(routing.ambiguous());
+  EXPECT_NE(routing.why_wrong(Ids{4, 5}), "");
+}
+
+}  // namespace
+}  // namespace sluice::auditing
