@@ -135,7 +135,7 @@ void Router::load_logits(const RouteJob& job, std::int64_t token, const Scratch&
 }
 
 // Fills scratch.scores with what the choice compares. scratch.scores holds exp(x - maximum) when
-// the score is softmax before top-k.
+// the score is softmax before top-k. fp32 scores are coarser than logits: docs/numerics.md §2.
 void Router::prepare_choice(const Scratch& scratch) const {
   const auto logits = scratch.logits;
   const auto scores = scratch.scores;

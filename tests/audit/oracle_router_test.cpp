@@ -50,5 +50,25 @@ TEST(OracleRouting, GroupsWithNanTieByTheirBestMembers) {
   EXPECT_NE(routing.why_wrong(Ids{4, 5}), "");
 }
 
+// fp32 scores tie where double still tells them apart, so that a bias of zeros may change the
+// choice of a backend that otherwise compares logits (docs/numerics.md §2). A gap that fp32 sees is
+// none.
+TEST(OracleRouting, SaturatedSigmoidsMayBeChosenByLogitOrById) {
+  RouterSpec spec = grouped(4, ScoreFunc::sigmoid);
+  spec.top_k = 1;
+  const std::vector<float> logits{18, 20, 25, 3};
+  const std::vector<float> zeros(4, 0.0f);
+  for (const bool biased : {false, true}) {
+    spec.e_score_correction_bias = biased;
+    const TokenRouting routing(
+        spec, {{}, biased ? std::span<const float>(zeros) : std::span<const float>()}, logits);
+    EXPECT_EQ(routing.ids(), Ids{2});
+    EXPECT_TRUE(routing.ambiguous());
+    EXPECT_EQ(routing.why_wrong(Ids{2}), "");
+    EXPECT_EQ(routing.why_wrong(Ids{0}), "");
+    EXPECT_NE(routing.why_wrong(Ids{3}), "");
+  }
+}
+
 }  // namespace
 }  // namespace sluice::auditing
