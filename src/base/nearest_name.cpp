@@ -23,13 +23,26 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+// A name that was left unfinished: to complete it may take more edits than to reach another name.
+std::string_view completed(std::string_view typed, std::span<const std::string_view> known) {
+  constexpr std::size_t kTellsSomething = 3;
+  std::string_view shortest;
+  if (typed.size() < kTellsSomething) return shortest;
+  for (std::string_view name : known) {
+    if (!name.starts_with(typed)) continue;
+    if (shortest.empty() || name.size() < shortest.size()) shortest = name;
+  }
+  return shortest;
+}
+
 }  // namespace
 
 std::string nearest_name(std::string_view typed, std::span<const std::string_view> known) {
   // Hostile input may be megabytes long; no name of ours is.
   constexpr std::size_t kLongestName = 64;
   if (typed.size() > kLongestName) return {};
-  std::size_t best = std::max<std::size_t>(2, typed.size() / 2) + 1;
+  constexpr std::size_t kSlip = 2;  // edits; "topk" is "top_k", not the beginning of "topk_group"
+  std::size_t best = std::max<std::size_t>(kSlip, typed.size() / 2) + 1;
   std::string_view nearest;
   for (std::string_view name : known) {
     const std::size_t distance = edit_distance(typed, name);
@@ -38,7 +51,9 @@ std::string nearest_name(std::string_view typed, std::span<const std::string_vie
       nearest = name;
     }
   }
-  return std::string(nearest);
+  if (best <= kSlip) return std::string(nearest);
+  const std::string_view whole = completed(typed, known);
+  return std::string(whole.empty() ? nearest : whole);
 }
 
 std::string did_you_mean(std::string_view typed, std::span<const std::string_view> known) {
