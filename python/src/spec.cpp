@@ -29,10 +29,19 @@ nb::dict to_dict(const MoeSpec& spec) {
   return nb::cast<nb::dict>(json("loads", nb::cast(print_spec(spec))));
 }
 
-// JSON has no infinity; it is the neutral value of the only field that can be infinite.
-bool is_infinite(const nb::handle& value) {
-  double number = 0;
-  return nb::try_cast(value, number, false) && number == std::numeric_limits<double>::infinity();
+// Neutral values that JSON says by leaving the field out: no limit, all experts, no map. As
+// attributes they are values, and what is read may be given.
+bool left_out(const Field& field, const nb::handle& value) {
+  if (field.neutral == "inf") {
+    double number = 0;
+    return nb::try_cast(value, number, false) && number == std::numeric_limits<double>::infinity();
+  }
+  if (field.key == "num_local_experts") {
+    std::int64_t count = 0;
+    return nb::try_cast(value, count, false) && count == kAllExperts;
+  }
+  const bool is_list = nb::isinstance<nb::list>(value) || nb::isinstance<nb::tuple>(value);
+  return field.kind == FieldKind::list && is_list && nb::len(value) == 0;
 }
 
 void set_field(nb::dict& groups, std::string_view name, const nb::handle& value) {
@@ -41,7 +50,7 @@ void set_field(nb::dict& groups, std::string_view name, const nb::handle& value)
   const nb::str key(known.key.data(), known.key.size());
   if (!groups.contains(group.c_str())) groups[group.c_str()] = nb::dict();
   nb::dict members = nb::cast<nb::dict>(groups[group.c_str()]);
-  if (is_infinite(value) && known.neutral == "inf") {
+  if (left_out(known, value)) {
     if (members.contains(key)) nb::del(members[key]);
   } else {
     members[key] = value;

@@ -48,6 +48,16 @@ def test_replace_changes_what_it_names_and_nothing_else():
     assert spec.replace(routing_method="Sigmoid", norm_topk_prob=True).norm_topk_prob
 
 
+def test_attributes_that_say_all_or_none_can_be_given_back():
+    spec = sluice.MoeSpec(**SIZES)
+    part = spec.replace(num_local_experts=4)
+    assert part.replace(num_local_experts=spec.num_local_experts) == spec
+    mapped = spec.replace(expert_map=[0, 1, -1, 2] + [-1] * 12)
+    assert mapped.replace(expert_map=spec.expert_map) == spec
+    with pytest.raises(sluice.Error, match="num_local_experts is -2"):
+        spec.replace(num_local_experts=-2)
+
+
 @pytest.mark.parametrize("change, message", [
     (dict(routed_scaling_facter=2.0), "routed_scaling_factor"),
     (dict(top_k=17), "router.num_experts is 16"),

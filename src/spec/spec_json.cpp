@@ -64,6 +64,8 @@ void read(std::string_view name, const Json& json, double& value) {
 
 void read(std::string_view name, const Json& json, std::vector<std::int32_t>& value) {
   if (!json.is_array()) wrong_type(name, "a list of whole numbers", json);
+  // Empty in memory means none; a file that says so is more likely one that lost its entries.
+  if (json.empty()) wrong_type(name, "an entry per expert, or leave it out", json);
   value.clear();
   for (const Json& entry : json) {
     const std::int64_t number = read_integer(name, entry);
@@ -115,6 +117,13 @@ void read_group(MoeSpec& spec, std::string_view group, const Json& json) {
       fail(ErrorKind::user, "{} has no field \"{}\"{}", group, key,
            did_you_mean(key, keys_of(group)));
     }
+  }
+  // -1 is how memory says "all"; JSON says it by silence.
+  if (group == "layer" && json.contains("num_local_experts") &&
+      spec.layer.num_local_experts == kAllExperts) {
+    fail(ErrorKind::user,
+         "layer.num_local_experts is {}; give 0 … router.num_experts, or leave it out for all",
+         kAllExperts);
   }
 }
 

@@ -74,6 +74,22 @@ TEST(SpecJson, WrongTypesSayWhatTheyGot) {
   expect_error("{", "not JSON");
 }
 
+// What memory holds for "all" and "none" is no value: a file says it by leaving the field out.
+TEST(SpecJson, AllExpertsAndNoMapAreSaidByLeavingThemOut) {
+  const auto with_layer = [](const char* fields) {
+    return R"({"router": {"num_experts": 4, "top_k": 2}, )" + std::string(kExperts) +
+           R"(, "layer": {)" + fields + "}}";
+  };
+  expect_error(with_layer(R"("num_local_experts": -1)"),
+               "layer.num_local_experts is -1; give 0 … router.num_experts, or leave it out");
+  expect_error(with_layer(R"("num_local_experts": -2)"), "layer.num_local_experts is -2");
+  expect_error(with_layer(R"("expert_map": [])"), "layer.expert_map is []; give an entry per");
+  const MoeSpec spec = parse_spec(with_layer(""));
+  EXPECT_EQ(spec.layer.num_local_experts, kAllExperts);
+  EXPECT_EQ(parse_spec(print_spec(spec)), spec);
+  EXPECT_EQ(parse_spec(with_layer(R"("num_local_experts": 0)")).layer.num_local_experts, 0);
+}
+
 TEST(SpecJson, AKeyGivenTwiceIsAnError) {
   expect_error(with_router(R"(, "routed_scaling_factor": 2.0, "routed_scaling_factor": 3.0)"),
                "\"routed_scaling_factor\" twice");
