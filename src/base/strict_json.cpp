@@ -66,4 +66,10 @@ json parse_json_object(const std::string& text, const std::string& what, ErrorKi
   return root;
 }
 
+std::string shown_value(const json& value) {
+  std::string text = value.dump(-1, ' ', true);  // ASCII: it may be cut anywhere
+  constexpr std::size_t kLongest = 80;
+  return text.size() > kLongest ? text.substr(0, kLongest) + "…" : text;
+}
+
 }  // namespace sluice

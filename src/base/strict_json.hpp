@@ -16,4 +16,7 @@ nlohmann::json parse_json(std::string_view text, const std::string& what, ErrorK
 // The root is an object, no key stands twice, and nothing nests deeper than 64 levels.
 nlohmann::json parse_json_object(const std::string& text, const std::string& what, ErrorKind kind);
 
+// A value as a message shows it: ASCII, cut where it is long.
+std::string shown_value(const nlohmann::json& value);
+
 }  // namespace sluice

@@ -19,10 +19,7 @@ constexpr std::string_view kRoutingMethod = "routing_method";
 std::string_view group_of(const Field& field) { return field.name.substr(0, field.name.find('.')); }
 
 [[noreturn]] void wrong_type(std::string_view name, std::string_view wanted, const Json& got) {
-  std::string text = got.dump(-1, ' ', true);  // ASCII: it may be cut anywhere
-  constexpr std::size_t kLongest = 80;
-  if (text.size() > kLongest) text = text.substr(0, kLongest) + "…";
-  fail(ErrorKind::user, "{} is {}; give {}", name, text, wanted);
+  fail(ErrorKind::user, "{} is {}; give {}", name, shown_value(got), wanted);
 }
 
 std::int64_t read_integer(std::string_view name, const Json& json) {

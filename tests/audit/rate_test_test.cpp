@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include <sluice/audit.hpp>
 #include <sluice/error.hpp>
@@ -56,6 +57,55 @@ TEST(RateTest, MisspeltKeysAreErrors) {
   EXPECT_THROW(parse_test(description(R"({"kind": "close enough"})")), Error);
   EXPECT_THROW(parse_test("{}"), Error);
   EXPECT_THROW(parse_test("[1"), Error);
+}
+
+// Each edit of a good description is refused by a message with the key and the value.
+TEST(RateTest, WrongTypesAndRangesNameTheirKey) {
+  using Json = nlohmann::json;
+  const Json good = Json::parse(
+      description(R"({"kind": "allclose", "atol": 0.1, "rtol": 0.85, "fraction": 0.5})"));
+  EXPECT_NO_THROW(parse_test(good.dump()));
+  const struct {
+    const char* key;
+    const char* value;
+    const char* message;
+  } edits[] = {
+      {"/tokens", "[1.5]", "\"tokens\" is 1.5; give whole numbers from 1 to 100000"},
+      {"/tokens", "[0]", "\"tokens\" is 0"},
+      {"/tokens", "[8, -1]", "\"tokens\" is -1"},
+      {"/tokens", "[18446744073709551615]", "\"tokens\" is 18446744073709551615"},
+      {"/tokens", "[]", "\"tokens\" is []"},
+      {"/tokens", "16", "\"tokens\" is 16"},
+      {"/tokens", R"(["16"])", "\"tokens\" is \"16\""},
+      {"/scales/hidden", "-0.5", "\"scales.hidden\" is -0.5; give a number from 0 to 1e30"},
+      {"/scales/bias", "1e39", "\"scales.bias\" is 1e+39"},
+      {"/scales/down", "true", "\"scales.down\" is true"},
+      {"/comparator/atol", "-0.1", "\"comparator.atol\" is -0.1; give a number, 0 or more"},
+      {"/comparator/rtol", "-2", "\"comparator.rtol\" is -2"},
+      {"/comparator/rtol", "null", "\"comparator.rtol\" is null"},
+      {"/comparator/fraction", "1.5", "\"comparator.fraction\" is 1.5"},
+      {"/comparator/least", "-1.5", "\"comparator.least\" is -1.5"},
+      {"/comparator/most", "-1", "\"comparator.most\" is -1"},
+      {"/comparator/kind", "3", "\"comparator.kind\" is 3; give a text"},
+      {"/comparator/relative_to", "[]", "\"comparator.relative_to\" is []"},
+      {"/name", "7", "\"name\" is 7; give a text"},
+      {"/source", "{}", "\"source\" is {}"},
+      {"/seed", "-1", "\"seed\" is -1; give a whole number"},
+      {"/seed", "1.5", "\"seed\" is 1.5"},
+      {"/baseline_omits", R"("router.norm_topk_prob")", "\"baseline_omits\" is \"router."},
+      {"/baseline_omits", "[3]", "\"baseline_omits\" is 3"}};
+  for (const auto& edit : edits) {
+    Json changed = good;
+    changed[Json::json_pointer(edit.key)] = Json::parse(edit.value);
+    try {
+      parse_test(changed.dump());
+      ADD_FAILURE() << edit.key << " " << edit.value << " was accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::user);
+      EXPECT_NE(std::string_view(error.what()).find(edit.message), std::string_view::npos)
+          << error.what();
+    }
+  }
 }
 
 TEST(RateTest, NanIsNeverClose) {
