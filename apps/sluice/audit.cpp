@@ -9,6 +9,7 @@
 #include "at_least.hpp"
 #include "audit/isolate.hpp"
 #include "base/fail.hpp"
+#include "number_checks.hpp"
 #include "output/files.hpp"
 #include "output/progress.hpp"
 #include "spec_file.hpp"
@@ -198,7 +199,9 @@ Run declare_audit(CLI::App& app) {
   app.add_option("--suite", options->audit.suite, "quick, full, or a class A … Q")
       ->capture_default_str();
   app.add_option("--spec", options->spec, "Keep this spec's fields, JSON, instead of drawing them");
-  app.add_option("--seed", options->audit.seed, "First seed")->capture_default_str();
+  app.add_option("--seed", options->audit.seed, "First seed")
+      ->check(seed_check())
+      ->capture_default_str();
   app.add_option("--rounds", options->audit.rounds, "Draws per check; 0: what the suite says")
       ->check(at_least(0));
   app.add_option("--inject", options->inject,
@@ -222,7 +225,7 @@ Run declare_audit(CLI::App& app) {
   app.add_option("--rate-test", options->rate_test,
                  "Which mutants would this test kill? A description, JSON");
   app.add_option("--time-limit", options->time_limit, "Seconds that a plugin may take")
-      ->check(CLI::PositiveNumber)
+      ->check(seconds_check())
       ->capture_default_str();
   app.add_option("--threads", options->threads, "Worker threads; 0: one per core")
       ->check(at_least(0));

@@ -7,6 +7,7 @@
 
 #include "at_least.hpp"
 #include "moe_bench.hpp"
+#include "number_checks.hpp"
 #include "output/files.hpp"
 #include "output/progress.hpp"
 #include "verb.hpp"
@@ -93,9 +94,9 @@ Run declare_bench(CLI::App& app) {
   moe.add_option("--threads", options->bench.threads, "Worker threads; 0: one per core")
       ->check(at_least(0));
   moe.add_option("--seconds", options->bench.seconds_per_row, "Time for each row")
-      ->check(CLI::PositiveNumber)
+      ->check(seconds_check())
       ->capture_default_str();
-  moe.add_option("--seed", options->bench.seed, "Of the routing");
+  moe.add_option("--seed", options->bench.seed, "Of the routing")->check(seed_check());
   auto* peer =
       moe.add_option("--peer", options->bench.peer, "Who else computes the same, on the CPU")
           ->check(CLI::IsMember({"onednn", "ggml", "none"}));

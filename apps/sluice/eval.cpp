@@ -237,7 +237,7 @@ Run declare_eval(CLI::App& app) {
   gsm8k
       .add_option("--records", options->records,
                   "Where the records go (default: beside --json, else sluice-eval.records.jsonl)")
-      ->check(writable());
+      ->check(writable_file());
   gsm8k.add_flag("--resume", options->resume, "Continue from the records");
   gsm8k.add_option("--score", options->score, "Only judge the completions in this file");
   gsm8k.add_option("--json", options->json, "Write the figures here; - is stdout")

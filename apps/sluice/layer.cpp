@@ -157,7 +157,7 @@ Run declare_layer(CLI::App& app) {
   app.add_option("--input", options->input, "X: the tokens, safetensors")->required();
   app.add_option("--out", options->out, "Y: where the result goes, safetensors")
       ->required()
-      ->check(writable());
+      ->check(writable_file());
   app.add_option("--backend", options->backend,
                  "Use this backend or fail; without it the first that honours every field");
   app.add_option("--json", options->json, "Write what ran and its figures here; - is stdout")

@@ -142,7 +142,7 @@ Run declare_logits(CLI::App& app) {
   app.add_option("--ids", options->ids, "FILE: token ids, JSON")->required();
   app.add_option("--out", options->out, "F: where the logits go, safetensors")
       ->required()
-      ->check(writable());
+      ->check(writable_file());
   app.add_option("--backend", options->backend, "Backend of the MoE layers");
   app.add_option("--pieces", options->pieces,
                  "N,…: ids of a list given at a time; the last repeats")

@@ -13,6 +13,7 @@
 #include "at_least.hpp"
 #include "base/fail.hpp"
 #include "model_files.hpp"
+#include "number_checks.hpp"
 #include "output/files.hpp"
 #include "output/table.hpp"
 #include "verb.hpp"
@@ -144,7 +145,7 @@ Run declare_run(CLI::App& app) {
   app.add_option("--top-p", request.sampling.top_p, "Only the likeliest that make up this share");
   app.add_option("--min-p", request.sampling.min_p,
                  "Only those with this share of the likeliest's probability");
-  app.add_option("--seed", request.sampling.seed, "Same seed, same text");
+  app.add_option("--seed", request.sampling.seed, "Same seed, same text")->check(seed_check());
   app.add_flag("--verbose", options->verbose, "Figures on standard error: backend, speed, parts");
   app.footer(kFooter);
   return [options] { return run_run(*options); };

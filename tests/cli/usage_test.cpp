@@ -46,6 +46,30 @@ TEST(Usage, MistakesAreOneLineAndExitTwo) {
                  "4096");
 }
 
+// The library behind the options would wrap the first two around and take the rest.
+TEST(Usage, NumbersAreWhatWasTyped) {
+  for (const std::string command :
+       {"audit --backend x --seed ", "run --model x --seed ", "bench moe --shape x --seed "}) {
+    for (const char* seed : {"-1", "18446744073709551616", "1.5", "x", "''"}) {
+      expect_refusal(command + seed, "a whole number from 0 to 18446744073709551615 is needed");
+    }
+  }
+  for (const std::string command :
+       {"audit --backend x --time-limit ", "bench moe --shape x --seconds "}) {
+    for (const char* seconds : {"nan", "inf", "0", "-1", "1e300", "x"}) {
+      expect_refusal(command + seconds, "seconds above 0, at most 1e+09, are needed");
+    }
+  }
+  expect_refusal("audit --backend nobody --time-limit 0.5 --seed 18446744073709551615", "nobody");
+}
+
+// A name inside the directory is none of the directory's business.
+TEST(Usage, AReplayDirectoryMayHoldAnything) {
+  const test::ScratchDirectory scratch;
+  std::filesystem::create_directory(scratch.file("sluice"));
+  expect_refusal("audit --backend nobody --replay '" + scratch.file("") + "'", "nobody");
+}
+
 // Nothing else that these commands name exists, and yet it is the output path that they refuse.
 TEST(Usage, OutputPathsAreTriedBeforeAnyWork) {
   const test::ScratchDirectory scratch;
@@ -64,7 +88,14 @@ TEST(Usage, OutputPathsAreTriedBeforeAnyWork) {
     expect_refusal(command + " /nonexistent/there", "cannot write /nonexistent/there: No such");
     expect_refusal(command + " '" + scratch.file("") + "'", "Is a directory");
   }
-  expect_refusal("audit --backend x --replay /dev/null/there", "cannot write /dev/null");
+  expect_refusal("audit --backend x --replay /dev/null/there", "cannot write /dev/null/there: Not");
+  expect_refusal("audit --backend x --replay /proc/a/b", "cannot write /proc/a/b: ");
+  // Results that are no stream of text.
+  for (const std::string& command :
+       {"layer" + inputs + " --out -", std::string("logits --model x --ids x --out -"),
+        problems + " --records -"}) {
+    expect_refusal(command, "- given; this result needs a file");
+  }
   EXPECT_TRUE(std::filesystem::is_empty(scratch.file("")));
   expect_refusal(problems + " --json x.json --records x.json", "both name x.json");
 }

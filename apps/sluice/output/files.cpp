@@ -47,25 +47,33 @@ int create(const std::string& path) {
   fail(ErrorKind::user, "cannot write {}: {}", path, std::strerror(reason));
 }
 
+// 0, or why no file can be made beside `path`.
+int try_beside(const std::string& path) {
+  const std::string temporary = temporary_beside(path);
+  const int file = create(temporary);
+  if (file < 0) return errno;
+  close(file);
+  unlink(temporary.c_str());
+  return 0;
+}
+
+// Empty if there is no reason.
+std::string cannot_write_because(const std::string& path, int reason) {
+  return reason == 0 ? "" : fmt::format("cannot write {}: {}", path, std::strerror(reason));
+}
+
 }  // namespace
 
 std::string why_unwritable(const std::string& path) {
   if (path.empty() || path == "-") return "";
-  const auto because = [&](int reason) {
-    return fmt::format("cannot write {}: {}", path, std::strerror(reason));
-  };
+  const auto because = [&](int reason) { return cannot_write_because(path, reason); };
   std::error_code none;
   if (std::filesystem::is_directory(path, none)) return because(EISDIR);
   // Renaming would replace a read-only file too; somebody meant it to stay.
   const bool exists = std::filesystem::exists(path, none);
   if (exists && access(path.c_str(), W_OK) != 0) return because(errno);
   if (written_in_place(path)) return "";
-  const std::string temporary = temporary_beside(path);
-  const int file = create(temporary);
-  if (file < 0) return because(errno);
-  close(file);
-  unlink(temporary.c_str());
-  return "";
+  return because(try_beside(path));
 }
 
 std::string why_unwritable_directory(const std::string& path) {
@@ -74,7 +82,8 @@ std::string why_unwritable_directory(const std::string& path) {
   while (!std::filesystem::exists(existing, none) && existing.has_relative_path()) {
     existing = existing.parent_path();
   }
-  return path.empty() ? "" : why_unwritable((existing / "sluice").string());
+  // The message names what was given, not what was tried for it.
+  return path.empty() ? "" : cannot_write_because(path, try_beside((existing / "sluice").string()));
 }
 
 void write_text(const std::string& path, const std::string& text) {
