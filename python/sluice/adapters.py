@@ -170,9 +170,10 @@ def _padded(matrices: np.ndarray, halves: int) -> np.ndarray:
     """Rows of each half and columns padded with zeros to the grid: the layer stays the same."""
     experts, rows, columns = matrices.shape
     up = lambda size: -(-size // _GRID) * _GRID
-    out = np.zeros((experts, halves, up(rows // halves), up(columns)), matrices.dtype)
-    out[:, :, : rows // halves, :columns] = matrices.reshape(experts, halves, -1, columns)
-    return out.reshape(experts, -1, up(columns))
+    height = rows // halves  # spelled out: a rank may have no experts
+    out = np.zeros((experts, halves, up(height), up(columns)), matrices.dtype)
+    out[:, :, :height, :columns] = matrices.reshape(experts, halves, height, columns)
+    return out.reshape(experts, halves * up(height), up(columns))
 
 
 class _FlashInfer(_Bf16Call):

@@ -121,7 +121,7 @@ std::unique_ptr<Experts> CallableBackend::load(const MoeSpec& spec, const MoeWei
   return in_python(name_, [&] {
     std::size_t bytes = 0;
     nb::dict named;
-    for (const auto& [name, tensor] : stack_weights(weights)) {
+    for (const auto& [name, tensor] : stack_weights(spec, weights)) {
       named[name.c_str()] = nb::cast(copy_of(tensor.view()));
       bytes += tensor.size_bytes();
     }

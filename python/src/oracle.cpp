@@ -37,7 +37,7 @@ auditing::Case make_case(const MoeSpec& spec, const nb::dict& weights, const nb:
   subject.spec = spec;
   const NamedWeights named(spec, host_views(weights));
   check_weights(spec, named.weights());
-  subject.tensors = stack_weights(named.weights());
+  subject.tensors = stack_weights(spec, named.weights());
   for (const auto& [name, view] : host_views(inputs)) {
     subject.tensors[name] = auditing::OwnedTensor::copy_of(view);
   }

@@ -1,7 +1,10 @@
 #include "stacked_weights.hpp"
 
 #include <cstring>
+#include <deque>
 #include <vector>
+
+#include "base/element.hpp"
 
 namespace sluice::python {
 namespace {
@@ -37,9 +40,26 @@ OwnedTensor stack(const ExpertMatrices& matrices) {
   return stack(groups);
 }
 
+OwnedTensor as_floats(const TensorView& matrix) {
+  OwnedTensor floats(DType::f32, matrix.shape);
+  for (std::int64_t i = 0; i < floats.elements(); ++i) {
+    floats.set(i, load_float(matrix.data, matrix.dtype, i));
+  }
+  return floats;
+}
+
 OwnedTensor stack(const ExpertMatrices& gate, const ExpertMatrices& up) {
+  std::deque<OwnedTensor> widened;
   std::vector<std::vector<TensorView>> groups;
-  for (std::size_t i = 0; i < gate.size(); ++i) groups.push_back({gate[i], up[i]});
+  // Experts may differ, too: one of them in another dtype, and all are widened.
+  bool same = true;
+  for (std::size_t i = 0; i < gate.size(); ++i) {
+    same = same && gate[i].dtype == gate[0].dtype && up[i].dtype == gate[0].dtype;
+  }
+  const auto part = [&](const TensorView& matrix) {
+    return same ? matrix : widened.emplace_back(as_floats(matrix)).view();
+  };
+  for (std::size_t i = 0; i < gate.size(); ++i) groups.push_back({part(gate[i]), part(up[i])});
   return stack(groups);
 }
 
@@ -52,7 +72,7 @@ OwnedTensor without_first_axis(const OwnedTensor& stacked) {
 
 }  // namespace
 
-StackedWeights stack_weights(const MoeWeights& weights) {
+StackedWeights stack_weights(const MoeSpec& spec, const MoeWeights& weights) {
   StackedWeights named;
   const auto add = [&](const char* name, OwnedTensor tensor) {
     if (tensor.given()) named.emplace(name, std::move(tensor));
@@ -66,6 +86,13 @@ StackedWeights stack_weights(const MoeWeights& weights) {
   add("gate_up_proj", weights.gate_up_proj.empty() ? stack(weights.gate_proj, weights.up_proj)
                                                    : stack(weights.gate_up_proj));
   add("down_proj", stack(weights.down_proj));
+  if (weights.down_proj.empty()) {
+    const std::int64_t hidden = spec.experts.hidden_size;
+    const std::int64_t width = local_width(spec);
+    const std::int64_t rows = is_gated(spec.experts.activation) ? 2 * width : width;
+    add("gate_up_proj", OwnedTensor(DType::f32, {0, rows, hidden}));
+    add("down_proj", OwnedTensor(DType::f32, {0, hidden, width}));
+  }
   add_view("gate_up_bias", weights.gate_up_bias);
   add_view("down_bias", weights.down_bias);
   if (weights.shared_gate_up_proj) {
