@@ -135,7 +135,7 @@ std::string audit_html(const AuditReport& report);  // one self-contained page
 
 struct MutantVerdict {
   MutantInfo mutant;
-  bool applicable = true;  // false: `backend` claims no field that the mutant loses
+  bool applicable = true;  // false: `backend` claims nothing that the mutant loses
   bool killed = false;
   std::string killed_by;  // the check
   std::string field;      // that the audit named

@@ -33,11 +33,8 @@ MutantVerdict judge_mutant(const Backend& inner, const Mutant& mutant, const Aud
   }
   // A mutant of a field that the backend does not claim changes nothing.
   const std::string_view field = field_of_mutant(mutant.info.name);
-  verdict.applicable = field.empty() || inner.claims().contains(field);
-  // Nor does one that breaks batch invariance, where that is not claimed.
-  if (mutant.info.name == "bits-change-above-100-tokens") {
-    verdict.applicable = inner.batch_invariant();
-  }
+  verdict.applicable = mutant.applies != nullptr ? mutant.applies(inner)
+                                                 : field.empty() || inner.claims().contains(field);
   return verdict;
 }
 

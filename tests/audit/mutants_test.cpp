@@ -6,6 +6,8 @@
 #include <set>
 
 #include "audit/cases/draw_spec.hpp"
+#include "audit/cases/draw_tensors.hpp"
+#include "audit/checks/check.hpp"
 #include "audit/faults/reroute.hpp"
 #include "audit/session.hpp"
 #include "small_audit.hpp"
@@ -49,6 +51,73 @@ TEST(Mutants, StandInTheCatalogue) {
   EXPECT_NE(text.find(mutants_markdown()), std::string::npos)
       << "docs/lost-parameters.md is stale: replace its table by that of sluice audit "
          "--list-mutants";
+}
+
+constexpr std::string_view kScaleMutants[] = {"up-takes-gate-scale",
+                                              "expert-takes-neighbours-scale",
+                                              "scale-uninitialised", "down-scale-ignored"};
+
+const Mutant& mutant_named(std::string_view name) {
+  for (const Mutant& mutant : mutant_list()) {
+    if (mutant.info.name == name) return mutant;
+  }
+  throw Error(ErrorKind::internal, "no such mutant");
+}
+
+// A layer whose two widths are whole blocks of every format, with gate and up of different sizes.
+Case layer_with(WeightFormat format) {
+  Case subject;
+  subject.spec = neutral_spec({.experts = 4, .top_k = 2, .hidden = 128, .intermediate = 128});
+  subject.spec.experts.weight_format = format;
+  Draw draw(7);
+  draw_tensors(subject, {.tokens = 2}, draw);
+  return subject;
+}
+
+std::size_t edited(const ExpertMatrices& before, const ExpertMatrices& after) {
+  std::size_t count = 0;
+  for (std::size_t e = 0; e < before.size(); ++e) {
+    count += !same_bits(OwnedTensor::copy_of(before[e]), OwnedTensor::copy_of(after[e]));
+  }
+  return count;
+}
+
+// A mutant that stands for a lost scale must lose one: values stay, and weights without scales too.
+TEST(ScaleMutants, EditScalesAndNothingElse) {
+  for (int i = 0; i <= static_cast<int>(WeightFormat::int4); ++i) {
+    const auto format = static_cast<WeightFormat>(i);
+    const Case subject = layer_with(format);
+    const MoeWeights weights = subject.weights();
+    for (const std::string_view name : kScaleMutants) {
+      SCOPED_TRACE(fmt::format("{} of {}", name, to_string(format)));
+      Load load{subject.spec, weights, {}};
+      mutant_named(name).make(subject.spec, weights).load(load);
+      EXPECT_EQ(edited(weights.gate_up_proj, load.weights.gate_up_proj), 0u);
+      EXPECT_EQ(edited(weights.down_proj, load.weights.down_proj), 0u);
+      const std::size_t scales = edited(weights.gate_up_scale, load.weights.gate_up_scale) +
+                                 edited(weights.down_scale, load.weights.down_scale);
+      const bool one_per_matrix = format == WeightFormat::fp8_e4m3_tensor;
+      const bool has_one =
+          !weights.gate_up_scale.empty() && !(one_per_matrix && name == "up-takes-gate-scale");
+      EXPECT_EQ(scales > 0, has_one);
+    }
+  }
+}
+
+TEST(ScaleMutants, DoNotApplyWhereNoScaledWeightsAreTaken) {
+  for (const std::string_view name : kScaleMutants) {
+    const Mutant& mutant = mutant_named(name);
+    ASSERT_NE(mutant.applies, nullptr) << name;
+    EXPECT_TRUE(mutant.applies(backend("reference"))) << name;
+    EXPECT_FALSE(mutant.applies(backend("cpu"))) << name;
+  }
+  AuditOptions options = quick_options();
+  options.rounds = 1;
+  CaseBank bank(drawn_for(backend("cpu")), {});
+  const auto verdict =
+      judge_mutant(backend("cpu"), mutant_named("up-takes-gate-scale"), options, bank);
+  EXPECT_FALSE(verdict.applicable);
+  EXPECT_FALSE(verdict.killed);
 }
 
 // The model in front of the router faults is itself right when no switch is on.

@@ -45,7 +45,7 @@ constexpr std::array kRows{
     Row{"logits-", "router.router_logits_dtype"},
     Row{"sigmoid-by-tanh", "router.score_func"},
     Row{"activation-default", "experts.activation"},
-    Row{"activation-scale", "experts.weight_format"},
+    Row{"down-scale", "experts.weight_format"},
     Row{"activations-in", "experts.activation_format"},
     Row{"swiglu-constants", "experts.swiglu_alpha"},
     Row{"alpha-", "experts.swiglu_alpha"},

@@ -51,6 +51,8 @@ struct Mutant {
   MakeFault make;
   // Replaces the inner backend's answer for what it accepts. Empty: the inner one's.
   std::function<Support(const Backend& inner, const MoeSpec&)> supports;
+  // False: the mutant computes what `inner` does. Empty: where the mutant's field is not claimed.
+  bool (*applies)(const Backend& inner) = nullptr;
 };
 
 // Every mutant, by class.

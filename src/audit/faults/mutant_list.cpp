@@ -20,6 +20,14 @@ MakeFault with_spec_when(bool (*when)(const MoeSpec&), void (*edit)(MoeSpec&)) {
 
 MakeFault with_spec(void (*edit)(MoeSpec&)) { return with_spec_when(nullptr, edit); }
 
+MakeFault on_load(void (*load)(Load&)) {
+  return [load](const MoeSpec&, const MoeWeights&) {
+    Fault fault;
+    fault.load = load;
+    return fault;
+  };
+}
+
 MakeFault on_forward(void (*forward)(Call&)) {
   return [forward](const MoeSpec&, const MoeWeights&) {
     Fault fault;
@@ -38,6 +46,7 @@ const std::vector<Mutant>& mutant_list() {
     add_input_weight_mutants(all);
     add_parallel_mutants(all);
     add_layout_mutants(all);
+    add_quantisation_mutants(all);
     add_memory_mutants(all);
     add_condition_mutants(all);
     std::stable_sort(all.begin(), all.end(), [](const Mutant& a, const Mutant& b) {

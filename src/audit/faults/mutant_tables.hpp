@@ -13,7 +13,8 @@ void add_routing_mutants(std::vector<Mutant>& list);       // C, D, M
 void add_activation_mutants(std::vector<Mutant>& list);    // E, H
 void add_input_weight_mutants(std::vector<Mutant>& list);  // F
 void add_parallel_mutants(std::vector<Mutant>& list);      // G
-void add_layout_mutants(std::vector<Mutant>& list);        // I, N
+void add_layout_mutants(std::vector<Mutant>& list);        // I
+void add_quantisation_mutants(std::vector<Mutant>& list);  // N
 void add_memory_mutants(std::vector<Mutant>& list);        // J, K, L, O, P, Q
 void add_condition_mutants(std::vector<Mutant>& list);     // what shows in company alone
 
@@ -21,7 +22,8 @@ void add_condition_mutants(std::vector<Mutant>& list);     // what shows in comp
 MakeFault with_spec(void (*edit)(MoeSpec&));
 // As above, where `when` holds for what was asked.
 MakeFault with_spec_when(bool (*when)(const MoeSpec&), void (*edit)(MoeSpec&));
-// A forward hook without state from the load.
+// Hooks without a state of their own.
+MakeFault on_load(void (*load)(Load&));
 MakeFault on_forward(void (*forward)(Call&));
 
 }  // namespace sluice::auditing

@@ -1,4 +1,4 @@
-// I: layout of the matrices. N: scales and encodings of the weights.
+// I: layout of the matrices.
 #include <algorithm>
 
 #include "audit/faults/edit_weights.hpp"
@@ -8,14 +8,6 @@
 
 namespace sluice::auditing {
 namespace {
-
-MakeFault edit(void (*change)(Load&)) {
-  return [change](const MoeSpec&, const MoeWeights&) {
-    Fault fault;
-    fault.load = change;
-    return fault;
-  };
-}
 
 constexpr std::int64_t kTile = 32;
 
@@ -55,23 +47,15 @@ void next_expert(ExpertMatrices& matrices) {
   if (matrices.size() > 1) std::rotate(matrices.begin(), matrices.begin() + 1, matrices.end());
 }
 
-// A scale that differs from one between experts, gate and up, as a lost scale would leave it.
-EditMatrix times(float (*factor)(std::int64_t row, std::int64_t rows, std::int64_t expert)) {
-  return [factor](std::span<float> values, std::int64_t rows, std::int64_t columns,
-                  std::int64_t expert) {
-    for (std::int64_t i = 0; i < rows * columns; ++i) {
-      values[static_cast<std::size_t>(i)] *= factor(i / columns, rows, expert);
-    }
-  };
-}
+}  // namespace
 
-void add_layouts(std::vector<Mutant>& list) {
+void add_layout_mutants(std::vector<Mutant>& list) {
   const auto add = [&](std::string_view name, std::string_view meaning, std::string_view cases,
                        MakeFault make) {
     list.push_back({{name, 'I', meaning, cases}, std::move(make), {}});
   };
   add("halves-swapped", "gate and up were swapped",
-      "sglang#32430 (0.00 for 93.93 %), Megatron-LM#6045", edit([](Load& load) {
+      "sglang#32430 (0.00 for 93.93 %), Megatron-LM#6045", on_load([](Load& load) {
         if (!is_gated(load.spec.experts.activation)) return;
         GateUpOrder& order = load.spec.experts.gate_up_order;
         if (order == GateUpOrder::interleaved) {
@@ -90,7 +74,7 @@ void add_layouts(std::vector<Mutant>& list) {
   add("order-ignored", "gate_up_order were gate_up", "sglang#32430, Megatron-LM#6045",
       with_spec([](MoeSpec& s) { s.experts.gate_up_order = GateUpOrder::gate_up; }));
   add("shared-halves-swapped", "the shared experts' gate and up were swapped", "sglang#32430",
-      edit([](Load& load) {
+      on_load([](Load& load) {
         if (!is_gated(load.spec.experts.activation)) return;
         if (load.weights.shared_gate_up_proj) {
           edit_shared_gate_up(load, [](std::span<float> v, std::int64_t rows, std::int64_t columns,
@@ -100,18 +84,18 @@ void add_layouts(std::vector<Mutant>& list) {
         }
       }));
   add("padding-moves-split", "padding moved the split between gate and up", "vllm#48624",
-      edit([](Load& load) {
+      on_load([](Load& load) {
         if (is_gated(load.spec.experts.activation) &&
             load.spec.experts.gate_up_order != GateUpOrder::interleaved) {
           edit_gate_up(load, move_split);
         }
       }));
   add("down-transposed", "down_proj were read transposed", "flashinfer#3334 (garbage, no error)",
-      edit([](Load& load) { edit_down(load, transpose); }));
+      on_load([](Load& load) { edit_down(load, transpose); }));
   add("hidden-tail-dropped", "columns of H beyond the last 32 were not read", "vllm#35497",
-      edit([](Load& load) { edit_gate_up(load, without_column_tail(kTile)); }));
+      on_load([](Load& load) { edit_gate_up(load, without_column_tail(kTile)); }));
   add("intermediate-tail-dropped", "columns of I beyond the last 16 were not read", "vllm#35497",
-      edit([](Load& load) { edit_down(load, without_column_tail(kTile / 2)); }));
+      on_load([](Load& load) { edit_down(load, without_column_tail(kTile / 2)); }));
   add("output-tail-unwritten", "outputs beyond the last 32 of H were not written", "aiter#3538",
       on_forward([](Call& call) {
         const MutableTensorView out = call.output.output;
@@ -124,69 +108,15 @@ void add_layouts(std::vector<Mutant>& list) {
         }
       }));
   add("experts-rotated", "each expert had its neighbour's down_proj", "Megatron-LM#6045",
-      edit([](Load& load) { next_expert(load.weights.down_proj); }));
+      on_load([](Load& load) { next_expert(load.weights.down_proj); }));
   add("last-row-of-last-expert", "one row of one expert were zero", "vllm#35497",
-      edit([](Load& load) {
+      on_load([](Load& load) {
         const std::int64_t last = local_expert_count(load.spec) - 1;
         edit_down(load, [last](std::span<float> v, std::int64_t, std::int64_t columns,
                                std::int64_t expert) {
           if (expert == last) std::fill(v.end() - columns, v.end(), 0.0f);
         });
       }));
-}
-
-void add_scales(std::vector<Mutant>& list) {
-  const auto add = [&](std::string_view name, std::string_view meaning, std::string_view cases,
-                       MakeFault make) {
-    list.push_back({{name, 'N', meaning, cases}, std::move(make), {}});
-  };
-  // The scales act on the unpacked weights, so that the fault exists for every weight format.
-  add("up-takes-gate-scale", "w3's global scale were w1's", "vllm#54974, TensorRT-LLM#14199",
-      edit([](Load& load) {
-        if (!is_gated(load.spec.experts.activation)) return;
-        edit_gate_up(load, times([](std::int64_t row, std::int64_t rows, std::int64_t) {
-                       return row >= rows / 2 ? 1.25f : 1.0f;
-                     }));
-      }));
-  add("expert-takes-neighbours-scale", "the last expert were scaled by another expert's scale",
-      "TensorRT-LLM#14199", edit([](Load& load) {
-        if (!load.weights.down_scale.empty()) return next_expert(load.weights.down_scale);
-        const std::int64_t last = local_expert_count(load.spec) - 1;
-        edit_down(load, [last](std::span<float> v, auto, auto, std::int64_t expert) {
-          if (expert != last) return;
-          for (float& value : v) value *= 0.75f;
-        });
-      }));
-  add("scale-uninitialised", "a weight scale were 0", "vllm#54189", edit([](Load& load) {
-        edit_gate_up(load, [](std::span<float> v, auto, auto, std::int64_t expert) {
-          if (expert == 0) std::fill(v.begin(), v.end(), 0.0f);
-        });
-      }));
-  add("activation-scale-ignored", "the activation's scale were ignored", "flashinfer#3548 (2400x)",
-      edit([](Load& load) {
-        edit_down(load, times([](std::int64_t, std::int64_t, std::int64_t) { return 2400.0f; }));
-      }));
-  add("weights-truncated-to-bf16", "f32 or f16 weights were truncated to bf16",
-      "vllm#46838 (a precision substituted silently)", edit([](Load& load) {
-        if (load.spec.experts.weight_format == WeightFormat::bf16) return;
-        const EditMatrix cut = [](std::span<float> v, auto, auto, auto) {
-          for (float& value : v) {
-            value = std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) & 0xffff0000u);
-          }
-        };
-        if (!load.weights.down_scale.empty()) return;
-        edit_gate_up(load, cut);
-        edit_down(load, cut);
-      }));
-  add("activations-in-bf16", "activation_format were bf16", "vllm#46838",
-      with_spec([](MoeSpec& s) { s.experts.activation_format = ActivationFormat::bf16; }));
-}
-
-}  // namespace
-
-void add_layout_mutants(std::vector<Mutant>& list) {
-  add_layouts(list);
-  add_scales(list);
 }
 
 }  // namespace sluice::auditing
