@@ -19,6 +19,8 @@
 namespace sluice::cli {
 namespace {
 
+using auditing::Reporter;
+
 constexpr const char* kFooter =
     R"(Suites: quick (seconds), full (minutes), or one class of bugs of docs/lost-parameters.md:
   A factor   B shared experts   C routing method   D precision of bias and logits
@@ -91,70 +93,90 @@ AuditOptions audit_options(const Options& options) {
   return audit;
 }
 
-int finish(const Options& options, const AuditReport& report) {
-  if (options.json != "-" && options.html != "-") fmt::print("{}", audit_text(report));
-  if (!options.json.empty()) write_text(options.json, audit_json(report));
-  if (!options.html.empty()) write_text(options.html, audit_html(report));
+void deliver(const Reporter& to, const std::string& path, const std::string& text) {
+  if (path == "-") {
+    to.print(text);
+  } else if (!path.empty()) {
+    write_text(path, text);
+  }
+}
+
+int finish(const Options& options, const Reporter& to, const AuditReport& report) {
+  if (options.json != "-" && options.html != "-") to.print(audit_text(report));
+  deliver(to, options.json, audit_json(report));
+  deliver(to, options.html, audit_html(report));
   return report.ok() ? kOk : kFoundProblem;
 }
 
-int run_audit(const Options& options, const std::function<void(std::string_view)>& say) {
-  const Subject subject = subject_of(options);
-  AuditOptions audit_with = audit_options(options);
-  audit_with.progress = say;
-  return finish(options, audit(*subject.backend, audit_with));
+int run_audit(const Options& options, const Reporter& to) {
+  AuditReport report;
+  {
+    // A plugin that crashes when it is unloaded does so before a verdict is printed.
+    const Subject subject = subject_of(options);
+    AuditOptions audit_with = audit_options(options);
+    ProgressLine line("audit");
+    audit_with.progress = [&](std::string_view check) {
+      to.say(check);
+      line.update(0, 1, std::string(check));
+    };
+    report = audit(*subject.backend, audit_with);
+  }
+  return finish(options, to, report);
 }
 
-int run_mutants(const Options& options) {
-  const Subject subject = subject_of(options);
-  AuditOptions audit_with = audit_options(options);
-  ProgressLine line("mutants");
-  double done = 0.0;
-  audit_with.progress = [&](std::string_view mutant) {
-    line.update(done++, static_cast<double>(mutants().size()), std::string(mutant));
-  };
-  const MutationScore score = audit_mutants(*subject.backend, audit_with);
-  line.clear();
-  if (options.json != "-") fmt::print("{}", mutation_text(score));
-  if (!options.json.empty()) write_text(options.json, mutation_json(score));
+int run_mutants(const Options& options, const Reporter& to) {
+  MutationScore score;
+  {
+    const Subject subject = subject_of(options);
+    AuditOptions audit_with = audit_options(options);
+    ProgressLine line("mutants");
+    double done = 0.0;
+    audit_with.progress = [&](std::string_view mutant) {
+      to.say(fmt::format("mutant {}", mutant));
+      line.update(done++, static_cast<double>(mutants().size()), std::string(mutant));
+    };
+    score = audit_mutants(*subject.backend, audit_with);
+  }
+  if (options.json != "-") to.print(mutation_text(score));
+  deliver(to, options.json, mutation_json(score));
   return score.killed() == score.applicable() ? kOk : kFoundProblem;
 }
 
-int run_false_alarms(const Options& options) {
-  const Subject subject = subject_of(options);
-  const AuditOptions audit_with = audit_options(options);
+int run_false_alarms(const Options& options, const Reporter& to) {
   FalseAlarms all;
-  ProgressLine line("seeds");
-  for (std::int64_t i = 0; i < options.false_alarms; ++i) {
-    line.update(static_cast<double>(i), static_cast<double>(options.false_alarms));
-    const FalseAlarms one = count_false_alarms(
-        *subject.backend, audit_with.seed + static_cast<std::uint64_t>(i), 1, audit_with);
-    ++all.seeds;
-    all.cases += one.cases;
-    all.worst_use = std::max(all.worst_use, one.worst_use);
-    all.failures.insert(all.failures.end(), one.failures.begin(), one.failures.end());
+  {
+    const Subject subject = subject_of(options);
+    const AuditOptions audit_with = audit_options(options);
+    ProgressLine line("seeds");
+    to.say("exact");
+    for (std::int64_t i = 0; i < options.false_alarms; ++i) {
+      line.update(static_cast<double>(i), static_cast<double>(options.false_alarms));
+      const FalseAlarms one = count_false_alarms(
+          *subject.backend, audit_with.seed + static_cast<std::uint64_t>(i), 1, audit_with);
+      all.backend = one.backend;
+      ++all.seeds;
+      all.cases += one.cases;
+      all.worst_use = std::max(all.worst_use, one.worst_use);
+      all.failures.insert(all.failures.end(), one.failures.begin(), one.failures.end());
+    }
   }
-  line.clear();
-  for (const AuditFailure& failure : all.failures) {
-    fmt::print("{} (seed {}), stage {}: {}\n", failure.regime, failure.seed,
-               to_string(failure.stage), failure.message);
-  }
-  fmt::print(
-      "{}: {} alarms in {} cases over {} seeds; a correct output needed at most {:.3f} of "
-      "its bound\n",
-      subject.backend->name(), all.failures.size(), all.cases, all.seeds, all.worst_use);
+  if (options.json != "-") to.print(false_alarms_text(all));
+  deliver(to, options.json, false_alarms_json(all));
   return all.failures.empty() ? kOk : kFoundProblem;
 }
+
+int run_here(const Options& options, const Reporter& to) {
+  if (options.mutants) return run_mutants(options, to);
+  if (options.false_alarms > 0) return run_false_alarms(options, to);
+  return run_audit(options, to);
+}
+
+void print(std::string_view text) { fmt::print("{}", text); }
 
 // A plugin's code is somebody else's: it runs in a child.
 int run_plugin(const Options& options) {
   const auto outcome = auditing::run_isolated(
-      [&](const auditing::Say& say) {
-        return options.mutants            ? run_mutants(options)
-               : options.false_alarms > 0 ? run_false_alarms(options)
-                                          : run_audit(options, say);
-      },
-      options.time_limit);
+      [&](const Reporter& to) { return run_here(options, to); }, options.time_limit);
   if (outcome.finished) return outcome.exit_code;
   AuditReport report;
   report.backend = options.plugin;
@@ -169,23 +191,23 @@ int run_plugin(const Options& options) {
       "so the audit itself goes on. --suite with one class narrows it "
       "down",
       outcome.what, failure.check);
-  return finish(options, report);
+  return finish(options, {{}, print}, report);
 }
 
 int run(const Options& options) {
+  if (!options.json.empty() && options.json == options.html) {
+    fail(ErrorKind::user, "--json and --html both name {}; give each its own", options.json);
+  }
   if (options.list_mutants) {
-    fmt::print("{}", mutants_markdown());
+    print(mutants_markdown());
     return kOk;
   }
   if (!options.rate_test.empty()) {
-    fmt::print("{}", rating_text(rate_test(read_text(options.rate_test))));
+    print(rating_text(rate_test(read_text(options.rate_test))));
     return kOk;
   }
   if (!options.plugin.empty()) return run_plugin(options);
-  if (options.mutants) return run_mutants(options);
-  if (options.false_alarms > 0) return run_false_alarms(options);
-  ProgressLine line("audit");
-  return run_audit(options, [&](std::string_view check) { line.update(0, 1, std::string(check)); });
+  return run_here(options, {[](std::string_view) {}, print});
 }
 
 }  // namespace

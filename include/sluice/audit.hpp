@@ -155,6 +155,7 @@ std::string mutation_text(const MutationScore& score);
 std::string mutation_json(const MutationScore& score);
 
 struct FalseAlarms {
+  std::string backend;
   std::int64_t seeds = 0;
   std::int64_t cases = 0;
   double worst_use = 0.0;
@@ -164,6 +165,8 @@ struct FalseAlarms {
 // The exactness check alone, one case of every regime per seed: how often does it cry wolf?
 FalseAlarms count_false_alarms(const Backend& backend, std::uint64_t first_seed, std::int64_t seeds,
                                const AuditOptions& options = {});
+std::string false_alarms_text(const FalseAlarms& alarms);
+std::string false_alarms_json(const FalseAlarms& alarms);  // failures as in audit_json
 
 // ---- Scoring somebody else's test ----------------------------------------------------------
 

@@ -1,11 +1,13 @@
 #include "audit/isolate.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -57,12 +59,32 @@ void say(int pipe, std::string_view what) {
   [[maybe_unused]] const ssize_t written = write(pipe, line.data(), line.size());
 }
 
-[[noreturn]] void be_child(const std::function<int(const Say&)>& work, int pipe) {
+// Standard output for us alone; whoever else writes to it writes to standard error from here on.
+int take_standard_output() {
+  const int ours = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  if (dup2(STDERR_FILENO, STDOUT_FILENO) < 0) close(STDOUT_FILENO);  // there is no standard error
+  return ours;
+}
+
+void print(int file, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = write(file, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
+      fail(ErrorKind::user, "cannot write to standard output: {}", std::strerror(errno));
+    }
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+[[noreturn]] void be_child(const std::function<int(const Reporter&)>& work, int pipe) {
   // Its own group, so that whatever it starts can be ended with it.
   setpgid(0, 0);
+  const int out = take_standard_output();
   int code = 2;
   try {
-    code = work([pipe](std::string_view what) { say(pipe, what); });
+    code = work({[pipe](std::string_view what) { say(pipe, what); },
+                 [out](std::string_view text) { print(out, text); }});
   } catch (const std::exception& error) {
     fmt::print(stderr, "sluice: error: {}\n", error.what());
   }
@@ -73,7 +95,7 @@ void say(int pipe, std::string_view what) {
 
 }  // namespace
 
-Isolated run_isolated(const std::function<int(const Say&)>& work, double seconds) {
+Isolated run_isolated(const std::function<int(const Reporter&)>& work, double seconds) {
   int ends[2];
   if (pipe(ends) != 0) fail(ErrorKind::device, "cannot make a pipe: {}", std::strerror(errno));
   std::fflush(nullptr);  // or the child would print our buffers again

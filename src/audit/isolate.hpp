@@ -15,10 +15,17 @@ struct Isolated {
   std::string during;     // the last thing that it said it was doing
 };
 
+// What the work speaks through.
+struct Reporter {
+  std::function<void(std::string_view what)> say;    // what it does now
+  std::function<void(std::string_view text)> print;  // its result, to standard output
+};
+
 // Runs `work` in a child of this process and returns when the child has ended or been killed.
-// `work` gets a function that says what it does, and returns the exit code. The child shares
-// stdout and files with its parent. To be called while this process has one thread.
-using Say = std::function<void(std::string_view)>;
-Isolated run_isolated(const std::function<int(const Say&)>& work, double seconds);
+// `work` returns the exit code. The child shares files and standard error with its parent;
+// standard output is reached by Reporter::print alone: what else is printed there in the child,
+// by code that is somebody else's, goes to standard error. To be called while this process has one
+// thread.
+Isolated run_isolated(const std::function<int(const Reporter&)>& work, double seconds);
 
 }  // namespace sluice::auditing

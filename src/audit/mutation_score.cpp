@@ -69,6 +69,7 @@ FalseAlarms count_false_alarms(const Backend& backend, std::uint64_t first_seed,
   const AuditOptions options = auditing::with_executor(given);
   const auditing::SpecSource source = auditing::source_of(backend, options);
   FalseAlarms alarms;
+  alarms.backend = backend.name();
   auditing::RunOptions run;
   run.load = options.load;
   run.report_routing = options.allowances.reports_routing;

@@ -37,6 +37,19 @@ Json failure_json(const AuditFailure& failure) {
   return json;
 }
 
+Json failures_json(const std::vector<AuditFailure>& failures) {
+  Json rows = Json::array();
+  for (const AuditFailure& failure : failures) rows.push_back(failure_json(failure));
+  return rows;
+}
+
+Json mutant_json(const MutantInfo& mutant) {
+  return {{"name", mutant.name},
+          {"class", std::string(1, mutant.bug_class)},
+          {"meaning", mutant.meaning},
+          {"cases", mutant.cases}};
+}
+
 }  // namespace
 
 std::string audit_json(const AuditReport& report) {
@@ -50,8 +63,6 @@ std::string audit_json(const AuditReport& report) {
                       {"cases", check.cases},
                       {"worst_use", number(check.worst_use)}});
   }
-  Json failures = Json::array();
-  for (const AuditFailure& failure : report.failures) failures.push_back(failure_json(failure));
   const Json json{{"schema", kSchemaVersion},
                   {"backend", report.backend},
                   {"suite", report.suite},
@@ -60,28 +71,36 @@ std::string audit_json(const AuditReport& report) {
                   {"seconds", report.seconds},
                   {"fields", std::move(fields)},
                   {"checks", std::move(checks)},
-                  {"failures", std::move(failures)}};
+                  {"failures", failures_json(report.failures)}};
   return json.dump(2) + "\n";
 }
 
 std::string mutation_json(const MutationScore& score) {
   Json rows = Json::array();
   for (const MutantVerdict& row : score.mutants) {
-    rows.push_back({{"name", row.mutant.name},
-                    {"class", std::string(1, row.mutant.bug_class)},
-                    {"meaning", row.mutant.meaning},
-                    {"cases", row.mutant.cases},
-                    {"applicable", row.applicable},
+    Json verdict = mutant_json(row.mutant);
+    verdict.update({{"applicable", row.applicable},
                     {"killed", row.killed},
                     {"killed_by", row.killed_by},
                     {"field", row.field},
                     {"looks_like", row.looks_like}});
+    rows.push_back(std::move(verdict));
   }
   const Json json{{"schema", kSchemaVersion},
                   {"backend", score.backend},
                   {"applicable", score.applicable()},
                   {"killed", score.killed()},
                   {"mutants", std::move(rows)}};
+  return json.dump(2) + "\n";
+}
+
+std::string false_alarms_json(const FalseAlarms& alarms) {
+  const Json json{{"schema", kSchemaVersion},
+                  {"backend", alarms.backend},
+                  {"seeds", alarms.seeds},
+                  {"cases", alarms.cases},
+                  {"worst_use", number(alarms.worst_use)},
+                  {"failures", failures_json(alarms.failures)}};
   return json.dump(2) + "\n";
 }
 

@@ -111,6 +111,19 @@ std::string mutants_markdown() {
   return out;
 }
 
+std::string false_alarms_text(const FalseAlarms& alarms) {
+  std::string out;
+  for (const AuditFailure& failure : alarms.failures) {
+    out += fmt::format("{} (seed {}), stage {}: {}\n", failure.regime, failure.seed,
+                       to_string(failure.stage), failure.message);
+  }
+  return out + fmt::format(
+                   "{}: {} alarms in {} cases over {} seeds; a correct output needed at most "
+                   "{:.3f} of its bound\n",
+                   alarms.backend, alarms.failures.size(), alarms.cases, alarms.seeds,
+                   alarms.worst_use);
+}
+
 std::string rating_text(const TestRating& rating) {
   std::string out =
       fmt::format("{}\n{}\n\n| class | mutant | verdict | evidence |\n|---|---|---|---|\n",
