@@ -12,6 +12,7 @@
 #include "number_checks.hpp"
 #include "output/files.hpp"
 #include "output/progress.hpp"
+#include "refuse_beside.hpp"
 #include "spec_file.hpp"
 #include "verb.hpp"
 #include "writable.hpp"
@@ -194,17 +195,40 @@ int run_plugin(const Options& options) {
   return finish(options, {{}, print}, report);
 }
 
-int run(const Options& options) {
+// Text and JSON of what is no audit of a backend.
+int show(const Options& options, const std::string& text, const std::string& json) {
+  if (options.json != "-") print(text);
+  deliver({{}, print}, options.json, json);
+  return kOk;
+}
+
+// Each mode uses some of the options.
+void check_options(const CLI::App& app, const Options& options) {
+  refuse_beside(app, "--mutants",
+                {"--backend", "--plugin", "--inject", "--spec", "--seed", "--rounds", "--json",
+                 "--slot-outputs-rounded", "--no-routing", "--time-limit", "--threads"},
+                "a mutant is audited with the suite of its class and then with quick, and a score "
+                "is text and JSON");
+  refuse_beside(app, "--false-alarms",
+                {"--backend", "--plugin", "--inject", "--spec", "--seed", "--json",
+                 "--slot-outputs-rounded", "--no-routing", "--time-limit", "--threads"},
+                "it runs the check exact alone, one case of every regime per seed, and reports as "
+                "text and JSON");
+  refuse_beside(app, "--rate-test", {"--json"},
+                "the file describes the whole test, and the fastest backend that takes its spec "
+                "stands for a correct one");
+  refuse_beside(app, "--list-mutants", {"--json"}, "the catalogue is the same for every backend");
   if (!options.json.empty() && options.json == options.html) {
     fail(ErrorKind::user, "--json and --html both name {}; give each its own", options.json);
   }
-  if (options.list_mutants) {
-    print(mutants_markdown());
-    return kOk;
-  }
+}
+
+int run(const CLI::App& app, const Options& options) {
+  check_options(app, options);
+  if (options.list_mutants) return show(options, mutants_markdown(), mutants_json());
   if (!options.rate_test.empty()) {
-    print(rating_text(rate_test(read_text(options.rate_test))));
-    return kOk;
+    const TestRating rating = rate_test(read_text(options.rate_test));
+    return show(options, rating_text(rating), rating_json(rating));
   }
   if (!options.plugin.empty()) return run_plugin(options);
   return run_here(options, {[](std::string_view) {}, print});
@@ -216,8 +240,9 @@ Run declare_audit(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::Option* backend = app.add_option("--backend", options->backend,
                                         "Audit this backend; default: the fastest available");
-  app.add_option("--plugin", options->plugin, "Audit the backend in this shared object")
-      ->excludes(backend);
+  CLI::Option* plugin =
+      app.add_option("--plugin", options->plugin, "Audit the backend in this shared object")
+          ->excludes(backend);
   app.add_option("--suite", options->audit.suite, "quick, full, or a class A … Q")
       ->capture_default_str();
   app.add_option("--spec", options->spec, "Keep this spec's fields, JSON, instead of drawing them");
@@ -229,7 +254,8 @@ Run declare_audit(CLI::App& app) {
   app.add_option("--inject", options->inject,
                  "Make the backend wrong first: drop:FIELD, double:FIELD, or a mutant");
   app.add_option("--json", options->json, "Write the report here; - is stdout")->check(writable());
-  app.add_option("--html", options->html, "Write the report as one page here")->check(writable());
+  app.add_option("--html", options->html, "Write the report as one page here; - is stdout")
+      ->check(writable());
   app.add_option("--replay", options->audit.replay_directory,
                  "Write each failure's spec and tensors here, for `sluice layer`")
       ->check(writable_directory());
@@ -238,21 +264,25 @@ Run declare_audit(CLI::App& app) {
                "does so when it is let, as it then is)");
   app.add_flag("--no-routing", options->no_routing,
                "The backend does not report topk_ids and topk_weights");
-  app.add_flag("--mutants", options->mutants,
-               "Audit faulty copies of the backend instead, and print the mutation score");
-  app.add_flag("--list-mutants", options->list_mutants, "The catalogue of faults, as a table");
-  app.add_option("--false-alarms", options->false_alarms,
-                 "Run the exactness check for this many seeds and count alarms")
-      ->check(at_least(0));
-  app.add_option("--rate-test", options->rate_test,
-                 "Which mutants would this test kill? A description, JSON");
   app.add_option("--time-limit", options->time_limit, "Seconds that a plugin may take")
       ->check(seconds_check())
-      ->capture_default_str();
+      ->capture_default_str()
+      ->needs(plugin);
   app.add_option("--threads", options->threads, "Worker threads; 0: one per core")
       ->check(at_least(0));
+  auto* instead = app.add_option_group("instead of an audit", "at most one of");
+  instead->add_flag("--mutants", options->mutants,
+                    "Audit faulty copies of the backend, and print the mutation score");
+  instead
+      ->add_option("--false-alarms", options->false_alarms,
+                   "Run the exactness check for this many seeds and count alarms")
+      ->check(at_least(1));
+  instead->add_option("--rate-test", options->rate_test,
+                      "Which mutants would this test kill? A description, JSON");
+  instead->add_flag("--list-mutants", options->list_mutants, "The catalogue of faults, as a table");
+  instead->require_option(0, 1);
   app.footer(kFooter);
-  return [options] { return run(*options); };
+  return [options, &app] { return run(app, *options); };
 }
 
 }  // namespace sluice::cli

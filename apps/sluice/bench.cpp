@@ -10,6 +10,7 @@
 #include "number_checks.hpp"
 #include "output/files.hpp"
 #include "output/progress.hpp"
+#include "refuse_beside.hpp"
 #include "verb.hpp"
 #include "writable.hpp"
 
@@ -53,7 +54,8 @@ int list_shapes() {
   return kOk;
 }
 
-int run_bench(Options& options) {
+int run_bench(const CLI::App& moe, Options& options) {
+  refuse_beside(moe, "--shapes", {}, "it lists the layers and measures nothing");
   if (options.shapes) return list_shapes();
   options.bench.shape = bench::shape(options.shape);
   options.bench.draw = bench::parse_draw(options.draw);
@@ -107,7 +109,7 @@ Run declare_bench(CLI::App& app) {
   moe.add_option("--json", options->json, "Write the figures here; - is stdout")->check(writable());
   moe.footer(kFooter);
   app.footer("Example:\n  sluice bench moe --help");
-  return [options] { return run_bench(*options); };
+  return [options, &moe] { return run_bench(moe, *options); };
 }
 
 }  // namespace sluice::cli

@@ -15,6 +15,7 @@
 #include "output/files.hpp"
 #include "output/progress.hpp"
 #include "output/table.hpp"
+#include "refuse_beside.hpp"
 #include "verb.hpp"
 #include "writable.hpp"
 
@@ -122,7 +123,11 @@ std::string settings_of(const Options& options, const std::vector<EvalRun>& runs
 }
 
 std::vector<Problem> read_shots(const Options& options) {
-  if (options.shots == 0) return {};
+  if (options.shots == 0) {
+    if (options.shots_file.empty()) return {};
+    fail(ErrorKind::user, "--shots-file {} needs --shots N: how many of its problems to show",
+         options.shots_file);
+  }
   if (options.shots_file.empty()) {
     fail(ErrorKind::user, "--shots {} needs --shots-file FILE with solved problems", options.shots);
   }
@@ -181,7 +186,9 @@ void print_report(const Options& options, const std::vector<EvalRun>& runs,
   }
 }
 
-int run_gsm8k(Options& options) {
+int run_gsm8k(const CLI::App& gsm8k, Options& options) {
+  refuse_beside(gsm8k, "--score", {"--json"},
+                "it judges completions that are there; no model runs");
   if (!options.score.empty()) return run_score(options);
   if (options.model.directory.empty() || options.data.empty()) {
     fail(ErrorKind::user,
@@ -244,7 +251,7 @@ Run declare_eval(CLI::App& app) {
       ->check(writable());
   gsm8k.footer(kFooter);
   app.footer("Example:\n  sluice eval gsm8k --help");
-  return [options] { return run_gsm8k(*options); };
+  return [options, &gsm8k] { return run_gsm8k(gsm8k, *options); };
 }
 
 }  // namespace sluice::cli

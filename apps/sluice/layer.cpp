@@ -85,6 +85,9 @@ const char* entry_name(const ForwardInput& input) {
 }
 
 int run_layer(const Options& options) {
+  if (options.out == options.json) {
+    fail(ErrorKind::user, "--out and --json both name {}; give each its own", options.out);
+  }
   const MoeSpec spec = read_spec(options.spec);
   validate(spec);
   const LayerInput input(options.input);

@@ -95,8 +95,21 @@ void print_figures(const Model& model, const Completion& completion, std::size_t
   fmt::print(stderr, "\n{}", table.text());
 }
 
-int run_run(const Options& options) {
+// Greedy decoding would accept them and do nothing with them.
+void refuse_unused_sampling(const CLI::App& app, const Sampling& sampling) {
+  if (sampling.temperature != 0.0) return;
+  for (const char* option : {"--top-k", "--top-p", "--min-p"}) {
+    if (app.count(option) == 0) continue;
+    fail(ErrorKind::user,
+         "{} does nothing at temperature 0, where the likeliest token is taken every time; give "
+         "--temperature above 0, or leave {} out",
+         option, option);
+  }
+}
+
+int run_run(const CLI::App& app, const Options& options) {
   validate(options.request.sampling);
+  refuse_unused_sampling(app, options.request.sampling);
   const Tokenizer tokenizer = Tokenizer::load(options.model.directory);
   Request request = options.request;
   request.prompt = prompt_ids(options, tokenizer);
@@ -129,8 +142,9 @@ Run declare_run(CLI::App& app) {
   auto options = std::make_shared<Options>();
   Request& request = options->request;
   options->model.declare(app);
-  app.add_option("PROMPT", options->prompt, "The prompt, or the user's message with --chat");
-  app.add_option("--file", options->file, "Read the prompt from this file");
+  auto* prompt =
+      app.add_option("PROMPT", options->prompt, "The prompt, or the user's message with --chat");
+  app.add_option("--file", options->file, "Read the prompt from this file")->excludes(prompt);
   app.add_flag("--chat", options->chat, "Apply the checkpoint's chat template");
   app.add_option("--system", options->system, "System message of the chat");
   app.add_option("--backend", options->backend, "Backend of the MoE layers");
@@ -148,7 +162,7 @@ Run declare_run(CLI::App& app) {
   app.add_option("--seed", request.sampling.seed, "Same seed, same text")->check(seed_check());
   app.add_flag("--verbose", options->verbose, "Figures on standard error: backend, speed, parts");
   app.footer(kFooter);
-  return [options] { return run_run(*options); };
+  return [options, &app] { return run_run(app, *options); };
 }
 
 }  // namespace sluice::cli

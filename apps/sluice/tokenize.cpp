@@ -110,13 +110,17 @@ Run declare_tokenize(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("--model", options->model, "Directory with tokenizer.json or tiktoken.model")
       ->required();
-  app.add_option("TEXT", options->text, "The text, or ids with --decode");
-  app.add_option("--file", options->file, "Read the text from this file");
-  app.add_flag("--decode", options->decode, "From ids (a JSON list) to text");
-  app.add_flag("--chat", options->chat, "Render the text as a user's chat message first");
+  auto* text = app.add_option("TEXT", options->text, "The text, or ids with --decode");
+  app.add_option("--file", options->file, "Read the text from this file")->excludes(text);
+  auto* decode = app.add_flag("--decode", options->decode, "From ids (a JSON list) to text");
+  auto* chat =
+      app.add_flag("--chat", options->chat, "Render the text as a user's chat message first")
+          ->excludes(decode);
   app.add_flag("--no-special", options->no_special,
-               "Add no BOS when encoding, show no special tokens when decoding");
-  app.add_flag("--tokens", options->tokens, "A table of ids and tokens");
+               "Add no BOS when encoding, show no special tokens when decoding")
+      // A template's special tokens are its text.
+      ->excludes(chat);
+  app.add_flag("--tokens", options->tokens, "A table of ids and tokens")->excludes(decode);
   app.footer(kFooter);
   return [options] { return run_tokenize(*options); };
 }

@@ -38,6 +38,7 @@ struct MutantInfo {
 
 std::span<const MutantInfo> mutants();
 std::string mutants_markdown();  // as in docs/lost-parameters.md
+std::string mutants_json();
 
 // ---- Auditing ------------------------------------------------------------------------------
 
@@ -191,5 +192,6 @@ struct TestRating {
 // `json_text` describes a test: docs/rate-a-test.md. Which mutants would it kill?
 TestRating rate_test(const std::string& json_text);
 std::string rating_text(const TestRating& rating);
+std::string rating_json(const TestRating& rating);
 
 }  // namespace sluice

@@ -122,6 +122,31 @@ TEST(Usage, AnEmptyTextIsAText) {
   EXPECT_NE(scratch.read("piped"), "[]\n");
 }
 
+// An option that would do nothing is refused: accepted and forgotten is what this project is about.
+TEST(Usage, OptionsThatAModeWouldIgnoreAreRefused) {
+  expect_refusal("bench moe --shapes --tokens 3 --json x",
+                 "--tokens, --json do nothing beside --shapes: it lists");
+  expect_refusal("eval gsm8k --score x --model y --limit 3 --json z",
+                 "--model, --limit do nothing beside --score: it judges");
+  const std::string tiny = "'" SLUICE_SOURCE_DIR "/demo/trinity-tiny' ";
+  expect_refusal("eval gsm8k --data '" SLUICE_SOURCE_DIR
+                 "/demo/problems/test.jsonl' --records "
+                 "/dev/null --shots-file x --model " +
+                     tiny,
+                 "--shots-file x needs --shots N");
+  expect_refusal("tokenize --model x --file y text", "excludes");
+  expect_refusal("tokenize --model x --decode --tokens [1]", "--tokens excludes --decode");
+  expect_refusal("tokenize --model x --decode --chat [1]", "--chat excludes --decode");
+  expect_refusal("tokenize --model x --chat --no-special hi", "--no-special excludes --chat");
+  expect_refusal("run --model x --file y prompt", "excludes");
+  for (const std::string option : {"--top-k 3", "--top-p 0.5", "--min-p 0.1"}) {
+    expect_refusal("run --model x hi " + option, "does nothing at temperature 0");
+  }
+  expect_success("run --model " + tiny + "--max-new-tokens 1 --temperature 1 --top-k 3 hi");
+  expect_refusal("layer --spec x --weights x --input x --out y --json y",
+                 "--out and --json both name y");
+}
+
 TEST(Usage, TheWordAfterAStopTextIsThePrompt) {
   expect_success("run --model '" SLUICE_SOURCE_DIR
                  "/demo/trinity-tiny' --max-new-tokens 1 --stop a hi");

@@ -94,6 +94,13 @@ std::string mutation_json(const MutationScore& score) {
   return json.dump(2) + "\n";
 }
 
+std::string mutants_json() {
+  Json rows = Json::array();
+  for (const MutantInfo& mutant : mutants()) rows.push_back(mutant_json(mutant));
+  const Json json{{"schema", kSchemaVersion}, {"mutants", std::move(rows)}};
+  return json.dump(2) + "\n";
+}
+
 std::string false_alarms_json(const FalseAlarms& alarms) {
   const Json json{{"schema", kSchemaVersion},
                   {"backend", alarms.backend},
@@ -101,6 +108,26 @@ std::string false_alarms_json(const FalseAlarms& alarms) {
                   {"cases", alarms.cases},
                   {"worst_use", number(alarms.worst_use)},
                   {"failures", failures_json(alarms.failures)}};
+  return json.dump(2) + "\n";
+}
+
+std::string rating_json(const TestRating& rating) {
+  Json rows = Json::array();
+  for (const RatedMutant& row : rating.mutants) {
+    rows.push_back({{"name", row.name},
+                    {"class", std::string(1, row.bug_class)},
+                    {"changes", row.changes},
+                    {"killed", row.killed},
+                    {"evidence", row.evidence}});
+  }
+  const Json json{{"schema", kSchemaVersion},
+                  {"test", rating.test},
+                  {"source", rating.source},
+                  {"correct_passes", rating.correct_passes},
+                  {"correct_evidence", rating.correct_evidence},
+                  {"changing", rating.changing()},
+                  {"killed", rating.killed()},
+                  {"mutants", std::move(rows)}};
   return json.dump(2) + "\n";
 }
 
