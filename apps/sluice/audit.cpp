@@ -245,7 +245,10 @@ Run declare_audit(CLI::App& app) {
           ->excludes(backend);
   app.add_option("--suite", options->audit.suite, "quick, full, or a class A … Q")
       ->capture_default_str();
-  app.add_option("--spec", options->spec, "Keep this spec's fields, JSON, instead of drawing them");
+  app.add_option(
+      "--spec", options->spec,
+      "Keep this spec's fields, JSON, instead of drawing them; widths above 128 are cut to 128 "
+      "(times tp_size), so that the oracle takes seconds, and the report says which");
   app.add_option("--seed", options->audit.seed, "First seed")
       ->check(seed_check())
       ->capture_default_str();

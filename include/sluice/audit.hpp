@@ -55,7 +55,8 @@ struct AuditOptions {
   std::string suite = "quick";  // "quick", "full", or one class 'A' … 'Q'
   std::uint64_t seed = 1;
   int rounds = 0;  // draws per check; 0: what the suite says
-  // Cases keep this spec's fields instead of drawing them; widths above 128 are cut.
+  // Cases keep this spec's fields instead of drawing them; widths above 128 are cut, and the
+  // report says which (AuditReport::widths).
   std::optional<MoeSpec> spec;
   AuditAllowances allowances;
   LoadOptions load;
@@ -113,10 +114,18 @@ struct CheckReport {
   double worst_use = 0.0;  // largest share of the bound that a passing output needed
 };
 
+// A width of the given spec that was cut, so that the oracle takes seconds.
+struct CutWidth {
+  std::string field;  // "experts.hidden_size"
+  std::string given;
+  std::string audited;
+};
+
 struct AuditReport {
   std::string backend;
   std::string suite;
   std::uint64_t seed = 0;
+  std::vector<CutWidth> widths;  // empty: none was cut, or no spec was given
   std::vector<FieldReport> fields;
   std::vector<CheckReport> checks;
   std::vector<AuditFailure> failures;

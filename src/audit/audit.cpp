@@ -49,6 +49,15 @@ void check_coverage(Context& context, const AuditReport& report) {
   context.findings.back().check = "coverage";
 }
 
+std::vector<CutWidth> cut_widths(const MoeSpec& given, const MoeSpec& audited) {
+  std::vector<CutWidth> cut;
+  for (const Field& field : fields()) {
+    if (field.equal(given, audited)) continue;
+    cut.push_back({std::string(field.name), field.value(given), field.value(audited)});
+  }
+  return cut;
+}
+
 }  // namespace
 
 void check_options(const AuditOptions& options) {
@@ -64,6 +73,9 @@ AuditReport run_session(const Backend& backend, const AuditOptions& options, Cas
   report.backend = backend.name();
   report.suite = options.suite;
   report.seed = options.seed;
+  if (options.spec && bank.source().given) {
+    report.widths = cut_widths(*options.spec, *bank.source().given);
+  }
   report.checks.reserve(checks().size());
 
   Context context{backend,    options, {}, bank,   rounds_of(options), options.suite == "full",

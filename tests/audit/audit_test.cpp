@@ -310,6 +310,32 @@ TEST(Audit, AuditsAtAGivenSpec) {
   EXPECT_EQ(report.failures.front().field, "router.routed_scaling_factor");
 }
 
+// The audit of a spec is not quite of that spec: whoever reads the report must see it.
+TEST(Audit, SaysWhichWidthsItCut) {
+  AuditOptions options = quick_options();
+  options.suite = "K";
+  options.spec = parse_spec(R"({"router": {"num_experts": 4, "top_k": 2},
+      "experts": {"hidden_size": 7168, "intermediate_size": 64},
+      "layer": {"num_shared_experts": 1, "shared_intermediate_size": 512}})");
+  const AuditReport report = audit(backend("reference"), options);
+  EXPECT_NE(audit_text(report).find("Audited at experts.hidden_size 7168 -> 128, "
+                                    "layer.shared_intermediate_size 512 -> 72 (so that"),
+            std::string::npos)
+      << audit_text(report);
+  const auto json = nlohmann::json::parse(audit_json(report));
+  ASSERT_EQ(json["widths"].size(), 2u);
+  EXPECT_EQ(json["widths"][0],
+            nlohmann::json({{"field", "experts.hidden_size"}, {"given", 7168}, {"audited", 128}}));
+  EXPECT_NE(audit_html(report).find("<code>experts.hidden_size</code> 7168 → 128"),
+            std::string::npos);
+
+  options.spec->experts.hidden_size = 128;
+  options.spec->layer.shared_intermediate_size = 72;
+  const AuditReport whole = audit(backend("reference"), options);
+  EXPECT_TRUE(whole.widths.empty());
+  EXPECT_EQ(audit_text(whole).find("Audited at"), std::string::npos);
+}
+
 TEST(Audit, WritesReplaysThatFailAgain) {
   const auto directory = std::filesystem::temp_directory_path() / "sluice_audit_replay";
   std::filesystem::remove_all(directory);

@@ -56,6 +56,16 @@ std::string field_rows(const AuditReport& report) {
   return out;
 }
 
+std::string cut_widths(const AuditReport& report) {
+  if (report.widths.empty()) return "";
+  std::string out;
+  for (const CutWidth& width : report.widths) {
+    out += fmt::format("{}<code>{}</code> {} → {}", out.empty() ? "" : ", ", escaped(width.field),
+                       escaped(width.given), escaped(width.audited));
+  }
+  return fmt::format("<p>Audited at {} (so that the oracle takes seconds).</p>\n", out);
+}
+
 std::string failure_block(const AuditFailure& failure) {
   std::string out = "<div class=\"failure\">";
   out +=
@@ -94,6 +104,7 @@ std::string audit_html(const AuditReport& report) {
       report.ok() ? "PASS: no parameter lost."
                   : fmt::format("FAIL: {} finding(s).", report.failures.size()),
       escaped(report.suite), report.seed, report.seconds);
+  out += cut_widths(report);
   if (!report.failures.empty()) {
     out += "<h2>Findings</h2>\n";
     for (const AuditFailure& failure : report.failures) out += failure_block(failure);

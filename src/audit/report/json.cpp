@@ -55,6 +55,12 @@ Json mutant_json(const MutantInfo& mutant) {
 std::string audit_json(const AuditReport& report) {
   Json fields = Json::array();
   for (const FieldReport& row : report.fields) fields.push_back(field_json(row));
+  Json widths = Json::array();
+  for (const CutWidth& width : report.widths) {
+    widths.push_back({{"field", width.field},
+                      {"given", Json::parse(width.given)},
+                      {"audited", Json::parse(width.audited)}});
+  }
   Json checks = Json::array();
   for (const CheckReport& check : report.checks) {
     checks.push_back({{"name", check.name},
@@ -63,15 +69,11 @@ std::string audit_json(const AuditReport& report) {
                       {"cases", check.cases},
                       {"worst_use", number(check.worst_use)}});
   }
-  const Json json{{"schema", kSchemaVersion},
-                  {"backend", report.backend},
-                  {"suite", report.suite},
-                  {"seed", report.seed},
-                  {"ok", report.ok()},
-                  {"seconds", report.seconds},
-                  {"fields", std::move(fields)},
-                  {"checks", std::move(checks)},
-                  {"failures", failures_json(report.failures)}};
+  const Json json{{"schema", kSchemaVersion},    {"backend", report.backend},
+                  {"suite", report.suite},       {"seed", report.seed},
+                  {"ok", report.ok()},           {"seconds", report.seconds},
+                  {"widths", std::move(widths)}, {"fields", std::move(fields)},
+                  {"checks", std::move(checks)}, {"failures", failures_json(report.failures)}};
   return json.dump(2) + "\n";
 }
 

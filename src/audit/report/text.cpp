@@ -51,6 +51,15 @@ std::string field_table(const AuditReport& report) {
   return out;
 }
 
+std::string cut_widths_text(const AuditReport& report) {
+  std::string out;
+  for (const CutWidth& width : report.widths) {
+    out += fmt::format("{}{} {} -> {}", out.empty() ? "" : ", ", width.field, width.given,
+                       width.audited);
+  }
+  return out + " (so that the oracle takes seconds)";
+}
+
 std::string failure_text(const AuditFailure& failure, std::size_t number) {
   std::string out = fmt::format("{}. {}", number, failure.check);
   if (!failure.field.empty()) out += fmt::format(" · {}", failure.field);
@@ -71,6 +80,7 @@ std::string failure_text(const AuditFailure& failure, std::size_t number) {
 std::string audit_text(const AuditReport& report) {
   std::string out = fmt::format("Audit of backend {} · suite {} · seed {} · {:.1f} s\n\n",
                                 report.backend, report.suite, report.seed, report.seconds);
+  if (!report.widths.empty()) out += "Audited at " + cut_widths_text(report) + "\n\n";
   if (!report.fields.empty()) out += field_table(report) + "\n";
   out +=
       "| check | verdict | cases | worst use of the bound | what it proves "
