@@ -32,6 +32,8 @@ global order, as in a checkpoint, whatever expert_map says; or only this rank's,
   router.weight [E, H]      only if X gives neither logits nor ids
 Tensors in X:  hidden_states [T, H], and one of
   router_logits [T, E]      or   topk_ids [T, K] with topk_weights [T, K]      or neither
+  (ids packed with their weights into one int32 must be split first: id = packed >> 16, the weight
+  is a BF16 of the low 16 bits)
 Tensors in Y:  output [T, H], topk_ids [T, K] I32, topk_weights [T, K] F32
 
 Example: is the answer of this layer the same on two backends?

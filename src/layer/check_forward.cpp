@@ -86,9 +86,13 @@ void check_token_count(const TensorView& count, std::int64_t tokens) {
 Entry entry_of(const ForwardInput& input) {
   const bool ids = !input.topk_ids.empty();
   const bool weights = !input.topk_weights.empty();
-  if (ids != weights) {
-    fail(ErrorKind::user, "{} is given without {}; given routing needs both",
-         ids ? "topk_ids" : "topk_weights", ids ? "topk_weights" : "topk_ids");
+  if (ids && !weights) {
+    fail(ErrorKind::user,
+         "topk_ids is given without topk_weights; given routing needs both (int32 that packs id "
+         "<< 16 with the bits of a bf16 weight must be split into the two)");
+  }
+  if (weights && !ids) {
+    fail(ErrorKind::user, "topk_weights is given without topk_ids; given routing needs both");
   }
   const bool logits = !input.router_logits.empty();
   if (logits && ids) {

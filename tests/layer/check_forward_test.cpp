@@ -92,7 +92,9 @@ TEST_F(CheckForward, NamesTheFirstOffendingToken) {
 TEST_F(CheckForward, RefusesHalfAndDoubleRouting) {
   ForwardInput half = given;
   half.topk_weights = {};
-  expect_refusal(half, tokens.views(), "topk_ids is given without topk_weights");
+  expect_refusal(half, tokens.views(),
+                 "topk_ids is given without topk_weights; given routing needs both (int32 that "
+                 "packs id << 16");
   ForwardInput both = given;
   both.router_logits = tokens.from_logits().router_logits;
   expect_refusal(both, tokens.views(), "router_logits and topk_ids");
