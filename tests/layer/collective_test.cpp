@@ -125,7 +125,12 @@ INSTANTIATE_TEST_SUITE_P(
                       std::vector<Shard>{slice(4, 2), slice(0, 1), slice(1, 3)},
                       std::vector<Shard>{slice(0, 6), slice(6, 0)},
                       std::vector<Shard>{mapped({-1, 1, -1, 0, -1, -1}, {3, 1}),
-                                         mapped({2, -1, 0, -1, 3, 1}, {2, 5, 0, 4})}));
+                                         mapped({2, -1, 0, -1, 3, 1}, {2, 5, 0, 4})}),
+    [](const auto& info) {
+      constexpr const char* kNames[] = {"halves", "uneven_and_unordered", "one_without_experts",
+                                        "maps"};
+      return kNames[info.index];
+    });
 
 TEST(Collective, TensorSlicesOfExpertShardsAddUpToo) {
   const SmallLayer small;

@@ -1,5 +1,6 @@
 #include "layer/router_linear.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -71,7 +72,12 @@ TEST_P(RouterLinearCases, BitsDependOnNeitherThreadsNorCompany) {
 // Around the tiles: 4 tokens, 32 experts, chunks of 512 columns, vectors of 8.
 INSTANTIATE_TEST_SUITE_P(Shapes, RouterLinearCases,
                          ::testing::Values(Case{1, 1, 8}, Case{3, 31, 504}, Case{4, 32, 512},
-                                           Case{5, 33, 520}, Case{9, 65, 1040}));
+                                           Case{5, 33, 520}, Case{9, 65, 1040}),
+                         [](const auto& info) {
+                           const Case& c = info.param;
+                           return fmt::format("{}_tokens_{}_experts_{}_wide", c.tokens, c.experts,
+                                              c.hidden);
+                         });
 
 }  // namespace
 }  // namespace sluice

@@ -1,6 +1,7 @@
 // config.json: what it says about tensors and layers, and what is refused, by name.
 #include <gtest/gtest.h>
 
+#include <cctype>
 #include <fstream>
 #include <sstream>
 
@@ -86,6 +87,16 @@ struct Hostile {
   const char* part;   // of the message
 };
 
+// Numbered, as several ask for the same part of a message. Without a name of their own gtest prints
+// the bytes of the struct: addresses, another name in every run.
+std::string hostile_name(const ::testing::TestParamInfo<Hostile>& info) {
+  std::string name = std::to_string(info.index) + '_';
+  for (const char* c = info.param.part; *c != '\0'; ++c) {
+    name += std::isalnum(static_cast<unsigned char>(*c)) != 0 ? *c : '_';
+  }
+  return name;
+}
+
 class HostileConfig : public ::testing::TestWithParam<Hostile> {};
 
 TEST_P(HostileConfig, IsRefusedByName) {
@@ -130,7 +141,8 @@ INSTANTIATE_TEST_SUITE_P(
         Hostile{"trinity_mini", R"({"quantization_config": {"bits": 4}})", "quantization_config"},
         Hostile{"trinity_mini", R"({"num_experts": 1000000000})", "1000000000"},
         Hostile{"trinity_mini", R"({"num_experts": 16384})", "16384 experts"},
-        Hostile{"trinity_mini", R"({"num_experts_per_tok": 129})", "top_k"}));
+        Hostile{"trinity_mini", R"({"num_experts_per_tok": 129})", "top_k"}),
+    hostile_name);
 
 INSTANTIATE_TEST_SUITE_P(
     KimiLinear, HostileConfig,
@@ -152,7 +164,8 @@ INSTANTIATE_TEST_SUITE_P(
         Hostile{"kimi_linear_48b_saved", R"({"first_k_dense_replace": 2})", "mlp_layer_types"},
         Hostile{"kimi_linear_48b_class", R"({"layer_types": null})", "layer_types"},
         Hostile{"kimi_linear_48b_class", R"({"mlp_layer_types": null})", "mlp_layer_types"},
-        Hostile{"kimi_linear_48b", R"({"kv_lora_rank": 0})", "kv_lora_rank"}));
+        Hostile{"kimi_linear_48b", R"({"kv_lora_rank": 0})", "kv_lora_rank"}),
+    hostile_name);
 
 }  // namespace
 }  // namespace sluice

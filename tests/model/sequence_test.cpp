@@ -65,7 +65,10 @@ TEST_P(SlidingMemory, SlidingLayersStopGrowingAtTheWindow) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Precisions, SlidingMemory,
-                         ::testing::Values(ActivationPrecision::f32, ActivationPrecision::bf16));
+                         ::testing::Values(ActivationPrecision::f32, ActivationPrecision::bf16),
+                         [](const auto& info) {
+                           return info.param == ActivationPrecision::f32 ? "f32" : "bf16";
+                         });
 
 TEST(SequenceMemory, KimiGrowsOnlyByTheLatents) {
   const auto model = load("kimi_linear", "released");  // one MLA layer: 12 + 4 values per token
@@ -164,7 +167,10 @@ INSTANTIATE_TEST_SUITE_P(Models, Determinism,
                          ::testing::Values(std::pair("afmoe", "gqa_window"),
                                            std::pair("afmoe", "bf16_weights"),
                                            std::pair("kimi_linear", "released"),
-                                           std::pair("kimi_linear", "bf16_moe_layer_freq")));
+                                           std::pair("kimi_linear", "bf16_moe_layer_freq")),
+                         [](const auto& info) {
+                           return std::string(info.param.first) + '_' + info.param.second;
+                         });
 
 TEST(Forward, RefusesWhatItCannotContinue) {
   const auto model = load("afmoe", "gqa_window"), other = load("afmoe", "gqa_window");
