@@ -119,6 +119,12 @@ TEST_P(Shards, AddUpToTheWholeOnEveryRank) {
   }
 }
 
+std::string split_name(const ::testing::TestParamInfo<std::vector<Shard>>& info) {
+  constexpr const char* kNames[] = {"halves", "uneven_and_unordered", "one_without_experts",
+                                    "maps"};
+  return kNames[info.index];
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Splits, Shards,
     ::testing::Values(std::vector<Shard>{slice(0, 3), slice(3, 3)},
@@ -126,11 +132,7 @@ INSTANTIATE_TEST_SUITE_P(
                       std::vector<Shard>{slice(0, 6), slice(6, 0)},
                       std::vector<Shard>{mapped({-1, 1, -1, 0, -1, -1}, {3, 1}),
                                          mapped({2, -1, 0, -1, 3, 1}, {2, 5, 0, 4})}),
-    [](const auto& info) {
-      constexpr const char* kNames[] = {"halves", "uneven_and_unordered", "one_without_experts",
-                                        "maps"};
-      return kNames[info.index];
-    });
+    split_name);
 
 TEST(Collective, TensorSlicesOfExpertShardsAddUpToo) {
   const SmallLayer small;
