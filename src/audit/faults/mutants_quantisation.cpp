@@ -6,6 +6,7 @@
 #include "audit/faults/edit_weights.hpp"
 #include "audit/faults/mutant_tables.hpp"
 #include "formats/fp8.hpp"
+#include "formats/small_floats.hpp"
 
 namespace sluice::auditing {
 namespace {
@@ -74,17 +75,23 @@ void give_up_gates_scales(Load& load) {
   }
 }
 
+// Scales that are all 0 or all 1.
 TensorView filled(Load& load, const TensorView& scales, float value) {
   OwnedTensor copy(scales.dtype, scales.shape);
-  // An exponent alone, OCP MX's e8m0: 2^(byte - 127).
-  const bool exponents = scales.dtype == DType::u8 || scales.dtype == DType::f8_e8m0;
-  for (std::int64_t i = 0; i < copy.elements(); ++i) {
-    if (exponents) {
-      copy.data()[i] = std::byte{static_cast<std::uint8_t>(value == 0.0f ? 0 : 127)};
-    } else {
-      copy.set(i, value);
-    }
+  std::uint8_t byte = 0;
+  switch (scales.dtype) {
+    case DType::u8:  // mxfp4's e8m0, 2^(byte - 127): 0 is as small as it gets
+    case DType::f8_e8m0:
+      byte = value == 0.0f ? 0 : 127;
+      break;
+    case DType::f8_e4m3:
+      byte = float_to_e4m3(value);
+      break;
+    default:
+      for (std::int64_t i = 0; i < copy.elements(); ++i) copy.set(i, value);
+      return load.keep(std::move(copy));
   }
+  std::fill_n(copy.data(), copy.size_bytes(), std::byte{byte});
   return load.keep(std::move(copy));
 }
 
