@@ -41,5 +41,7 @@ function(sluice_test name)
     SLUICE_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data"
     SLUICE_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     SLUICE_BINARY_DIR="${PROJECT_BINARY_DIR}")
-  gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600 ${label})
+  # A parameter's value may print as an address: the test would have another name in every build.
+  gtest_discover_tests(${name}_test NO_PRETTY_VALUES DISCOVERY_TIMEOUT 60
+    PROPERTIES TIMEOUT 600 ${label})
 endfunction()

@@ -87,8 +87,7 @@ struct Hostile {
   const char* part;   // of the message
 };
 
-// Numbered, as several ask for the same part of a message. Without a name of their own gtest prints
-// the bytes of the struct: addresses, another name in every run.
+// Numbered, as several ask for the same part of a message.
 std::string hostile_name(const ::testing::TestParamInfo<Hostile>& info) {
   std::string name = std::to_string(info.index) + '_';
   for (const char* c = info.param.part; *c != '\0'; ++c) {
