@@ -9,6 +9,7 @@ import numpy as np
 
 from . import _arrays, _core
 from ._core import MoeSpec
+from ._errors import Error
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,15 @@ class Truth:
     topk_weights: np.ndarray  #: [tokens, K] float64
 
     def share_of_bound(self, output: Any) -> np.ndarray:
-        """|output - expected| / bound per element: above 1 is wrong, and so is NaN."""
+        """|output - expected| / bound per element: above 1 is wrong, and so is NaN.
+
+        Raises Error (user) for an output of another shape.
+        """
         got = _arrays.view(output, "output").numpy().astype(np.float64)
+        # NumPy would broadcast one row, or none, against all of them, and find nothing wrong.
+        if got.shape != self.expected.shape:
+            raise Error(f"output has shape {list(got.shape)}; it must be "
+                        f"{list(self.expected.shape)}")
         with np.errstate(invalid="ignore"):
             share = np.abs(got - self.expected) / self.bound
         return np.where(got == self.expected, 0.0, share)

@@ -39,6 +39,16 @@ def test_the_oracle_tells_right_from_nearly_right(problem):
         sluice.layer(lost, problem.weights, "cpu")(problem.hidden, problem.logits))
 
 
+def test_an_output_of_another_shape_is_no_answer(problem):
+    truth = sluice.oracle(problem.spec, problem.weights, problem.inputs)
+    right = sluice.layer(problem.spec, problem.weights, "cpu")(problem.hidden, problem.logits)
+    for shape in ((0, 64), (1, 64), (7, 1), (64,), (1, 7, 64)):
+        with pytest.raises(sluice.Error) as raised:
+            truth.accepts(np.resize(right, shape))
+        assert raised.value.kind == "user"
+        assert str(raised.value) == f"output has shape {list(shape)}; it must be [7, 64]"
+
+
 def test_route_is_the_layers_routing(problem):
     out = sluice.layer(problem.spec, problem.weights, "cpu").forward(problem.hidden, problem.logits)
     ids, weights = sluice.route(
