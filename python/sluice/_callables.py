@@ -74,6 +74,17 @@ def _host(array: Any) -> Any:
     return array.cpu() if _arrays.is_torch(array) else array
 
 
+def _write_ids(tensor: Tensor, target: Tensor, what: str) -> None:
+    """Ids as they were returned: the audit judges them, so a cast must not make other ids of them."""
+    if tensor.dtype[0] not in "IU":
+        raise Error(f"{what} is {tensor.dtype}; ids are integers: I32 or I64")
+    ids = tensor.numpy()
+    cast = ids.astype(np.int32)
+    if (cast != ids).any():
+        raise Error(f"{what} holds {ids[cast != ids][0]}; an id must fit in {target.dtype}")
+    target.bits()[...] = cast
+
+
 def _write(result: Any, target: Tensor, what: str) -> None:
     tensor = _arrays.view(_host(result), what)
     if tensor.shape != target.shape:
@@ -83,6 +94,8 @@ def _write(result: Any, target: Tensor, what: str) -> None:
     elif target.dtype in ("BF16", "F16"):
         values = tensor.numpy().astype(np.float32)
         target.bits()[...] = Tensor.from_float32(values, target.dtype).bits()
+    elif target.dtype == "I32":
+        _write_ids(tensor, target, what)
     else:
         target.bits()[...] = tensor.numpy()
 

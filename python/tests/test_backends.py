@@ -114,6 +114,30 @@ def test_what_a_callable_does_wrong_is_said(problem, fn, message):
     assert raised.value.kind == "internal"
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.int64, np.uint8, np.uint32, np.uint64])
+def test_ids_of_any_integers_arrive_as_they_are(problem, dtype):
+    chosen = np.arange(21).reshape(7, 3).astype(dtype) % dtype(8)
+    fn = lambda s, w, h, r, i, t: (h, chosen, np.ones((7, 3)))
+    backend = sluice.callable_backend(fn, "all")
+    out = sluice.layer(problem.spec, problem.weights, backend).forward(problem.hidden,
+                                                                       problem.logits)
+    np.testing.assert_array_equal(out.topk_ids, chosen)
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda ids: ids.astype(np.int64) + 2**32, "topk_ids holds 4294967296; an id must fit in I32"),
+    (lambda ids: ids.astype(np.uint64) + np.uint64(2**64 - 1), "topk_ids holds 18446744073709551615"),
+    (lambda ids: ids + 0.6, "topk_ids is F64; ids are integers"),
+    (lambda ids: ids.astype(np.float32), "topk_ids is F32"),
+    (lambda ids: ids.astype(bool), "topk_ids is BOOL"),
+])
+def test_ids_that_a_cast_would_change_are_refused(problem, change, message):
+    fn = lambda s, w, h, r, i, t: (h, change(np.zeros((7, 3), np.int32)), np.ones((7, 3)))
+    backend = sluice.callable_backend(fn, "all")
+    with pytest.raises(sluice.Error, match=message):
+        sluice.layer(problem.spec, problem.weights, backend).forward(problem.hidden, problem.logits)
+
+
 def test_inputs_changed_in_place_are_noticed(problem, torch):
     def inplace(spec, weights, hidden_states, router_logits, topk_ids, topk_weights):
         hidden_states *= 2
