@@ -1,7 +1,5 @@
 #include <sluice/executor.hpp>
 
-#include <sched.h>
-
 #include <atomic>
 #include <charconv>
 #include <condition_variable>
@@ -15,15 +13,10 @@
 
 #include "base/environment.hpp"
 #include "base/fail.hpp"
+#include "base/usable_cores.hpp"
 
 namespace sluice {
 namespace {
-
-int usable_cores() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return CPU_COUNT(&set);
-}
 
 // A layer at decode time starts and ends work every few microseconds, and waking a thread that
 // sleeps takes about ten: whoever waits spins first. A pause takes 20 to 70 ns, so that this is
@@ -54,6 +47,7 @@ class ThreadPool final : public Executor {
  public:
   explicit ThreadPool(int workers)
       : workers_(workers), spins_(workers <= usable_cores() ? kSpins : 0) {
+    threads_.reserve(static_cast<std::size_t>(workers - 1));
     try {
       for (int worker = 1; worker < workers; ++worker) {
         threads_.emplace_back([this, worker] { serve(worker); });
@@ -63,6 +57,9 @@ class ThreadPool final : public Executor {
       stop();
       fail(ErrorKind::device, "cannot start {} threads, only {}: {}; ask for fewer", workers,
            started + 1, error.code().message());
+    } catch (...) {
+      stop();
+      throw;
     }
   }
 
