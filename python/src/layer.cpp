@@ -1,6 +1,7 @@
 #include <sluice/layer.hpp>
 
 #include <nanobind/stl/string.h>
+#include <unistd.h>
 
 #include <map>
 #include <mutex>
@@ -15,13 +16,15 @@
 namespace sluice::python {
 namespace {
 
-// One pool for all layers with the same number of threads.
+// One pool for all layers of a process with the same number of threads: a forked child has the
+// map, and none of the parent's threads.
 std::shared_ptr<Executor> shared_executor(int threads) {
   static std::mutex mutex;
-  static std::map<int, std::weak_ptr<Executor>> pools;
+  static std::map<std::pair<pid_t, int>, std::weak_ptr<Executor>> pools;
   const std::lock_guard lock(mutex);
-  std::shared_ptr<Executor> pool = pools[threads].lock();
-  if (!pool) pools[threads] = pool = make_executor(threads);
+  std::weak_ptr<Executor>& known = pools[{getpid(), threads}];
+  std::shared_ptr<Executor> pool = known.lock();
+  if (!pool) known = pool = make_executor(threads);
   return pool;
 }
 

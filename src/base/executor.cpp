@@ -1,10 +1,14 @@
 #include <sluice/executor.hpp>
 
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <charconv>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -43,9 +47,9 @@ bool spin_until(int spins, Done done) {
 
 // Sleeping is announced before the last look at what is waited for, and what is waited for is set
 // before the look at who sleeps, all sequentially consistent: one of the two sees the other.
-class ThreadPool final : public Executor {
+class Threads {
  public:
-  explicit ThreadPool(int workers)
+  explicit Threads(int workers)
       : workers_(workers), spins_(workers <= usable_cores() ? kSpins : 0) {
     threads_.reserve(static_cast<std::size_t>(workers - 1));
     try {
@@ -63,11 +67,13 @@ class ThreadPool final : public Executor {
     }
   }
 
-  ~ThreadPool() override { stop(); }
+  ~Threads() { stop(); }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
 
-  int workers() const override { return workers_; }
+  int count() const { return workers_; }
 
-  void run(const Task& task) override {
+  void run(const Task& task) {
     const std::lock_guard one_at_a_time(callers_);
     if (workers_ == 1) return task(0);
     task_ = &task;
@@ -142,6 +148,33 @@ class ThreadPool final : public Executor {
   std::condition_variable finished_;
   std::exception_ptr failure_;
   std::vector<std::thread> threads_;
+};
+
+class ThreadPool final : public Executor {
+ public:
+  explicit ThreadPool(int workers) : threads_(std::make_unique<Threads>(workers)) {}
+
+  // A fork copies none of the threads: nobody can be joined there, and even a condition variable
+  // would wait for its sleepers before it goes. What the child has of them is left alone.
+  ~ThreadPool() override {
+    if (threads_->count() > 1 && getpid() != owner_) static_cast<void>(threads_.release());
+  }
+
+  int workers() const override { return threads_->count(); }
+
+  void run(const Task& task) override {
+    if (threads_->count() > 1 && getpid() != owner_) {
+      fail(ErrorKind::user,
+           "the {} threads of an executor of process {} are not in process {}, which was forked "
+           "from it; make the layer in the child, or spawn processes instead of forking them",
+           threads_->count(), owner_, getpid());
+    }
+    threads_->run(task);
+  }
+
+ private:
+  const pid_t owner_ = getpid();
+  std::unique_ptr<Threads> threads_;
 };
 
 int requested_threads() {
