@@ -15,8 +15,9 @@ class LayerWorkspace;
 std::shared_ptr<LayerWorkspace> make_layer_workspace();
 
 struct LayerOptions {
-  std::string backend;                // empty: choose_backend's rules
-  const Backend* instance = nullptr;  // a backend outside the list (plugin, mutant); wins
+  std::string backend;  // empty: choose_backend's rules
+  // A backend outside the list (plugin, mutant); wins. It must outlive the layer.
+  const Backend* instance = nullptr;
   LoadOptions load;
   std::shared_ptr<Collective> collective;  // null: one rank
   // Bytes that the experts' workspace may take: longer calls go through in pieces that fit, each of
@@ -41,6 +42,8 @@ class MoeLayer {
   // logits come from router_weight. Tokens may be 0. Sums over ranks when a collective was given.
   // With one, every rank calls it, with as many tokens. The output must not overlap hidden_states.
   // Grows an internal workspace when tokens exceed every earlier call; otherwise does not allocate.
+  // Two calls of one layer, or of layers that share a LayerWorkspace, must not overlap in time, nor
+  // come from a task of the layer's own executor. (In Python layers lock, so there they may.)
   //
   // A token_count on the host is checked to be in [0, tokens]. On a device it needs experts that
   // read it and a call that goes through whole: Error(unsupported) otherwise.

@@ -45,6 +45,30 @@ bool spin_until(int spins, Done done) {
   return done();
 }
 
+class Threads;
+
+// The pools in whose tasks the calling thread is: one that runs a task of another's is in both.
+class InTaskOf {
+ public:
+  explicit InTaskOf(const Threads* pool) : pool_(pool), outer_(innermost_) { innermost_ = this; }
+  ~InTaskOf() { innermost_ = outer_; }
+  InTaskOf(const InTaskOf&) = delete;
+  InTaskOf& operator=(const InTaskOf&) = delete;
+
+  static bool any(const Threads* pool) {
+    const InTaskOf* task = innermost_;
+    while (task != nullptr && task->pool_ != pool) task = task->outer_;
+    return task != nullptr;
+  }
+
+ private:
+  const Threads* const pool_;
+  const InTaskOf* const outer_;
+  static thread_local const InTaskOf* innermost_;
+};
+
+thread_local const InTaskOf* InTaskOf::innermost_ = nullptr;
+
 // Sleeping is announced before the last look at what is waited for, and what is waited for is set
 // before the look at who sleeps, all sequentially consistent: one of the two sees the other.
 class Threads {
@@ -75,6 +99,7 @@ class Threads {
 
   void run(const Task& task) {
     const std::lock_guard one_at_a_time(callers_);
+    const InTaskOf inside(this);
     if (workers_ == 1) return task(0);
     task_ = &task;
     failure_ = nullptr;
@@ -118,6 +143,7 @@ class Threads {
   }
 
   void serve(int worker) {
+    const InTaskOf inside(this);  // it runs nothing else
     for (std::uint64_t seen = 0;; ++seen) {
       const auto begun = [&] { return generation_.load() != seen; };
       if (!spin_until(spins_, begun)) {
@@ -163,6 +189,12 @@ class ThreadPool final : public Executor {
   int workers() const override { return threads_->count(); }
 
   void run(const Task& task) override {
+    if (InTaskOf::any(threads_.get())) {
+      fail(
+          ErrorKind::user,
+          "an executor is run from one of its own tasks, and would wait for itself; call the layer "
+          "when the task is done, or give it an executor of its own");
+    }
     if (threads_->count() > 1 && getpid() != owner_) {
       fail(ErrorKind::user,
            "the {} threads of an executor of process {} are not in process {}, which was forked "

@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include <sluice/error.hpp>
@@ -35,6 +37,36 @@ TEST_P(Workers, OneExceptionComesBackAndThePoolLivesOn) {
   auto succeed = [&](int) { ++ran; };
   executor->run(succeed);
   EXPECT_EQ(ran, 2 * GetParam());
+}
+
+TEST_P(Workers, RefuseToRunFromTheirOwnTasks) {
+  const auto executor = make_executor(GetParam());
+  const auto other = make_executor(2);
+  std::atomic<int> refused{0};
+  auto nothing = [](int) {};
+  auto again = [&](int) {
+    try {
+      executor->run(nothing);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::user);
+      EXPECT_NE(std::string(error.what()).find("one of its own tasks"), std::string::npos);
+      ++refused;
+    }
+  };
+  executor->run(again);
+  EXPECT_EQ(refused, GetParam());
+  // The caller's thread is still in the outer task when it is in one of another pool.
+  auto by_way_of_another = [&](int worker) {
+    if (worker > 0) return;
+    auto first = [&](int inner) {
+      if (inner == 0) again(0);
+    };
+    other->run(first);
+  };
+  refused = 0;
+  executor->run(by_way_of_another);
+  EXPECT_EQ(refused, 1);
+  executor->run(nothing);
 }
 
 INSTANTIATE_TEST_SUITE_P(Counts, Workers, testing::Values(1, 2, 5));
