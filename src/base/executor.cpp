@@ -17,6 +17,7 @@
 
 #include "base/environment.hpp"
 #include "base/fail.hpp"
+#include "base/float_mode.hpp"
 #include "base/usable_cores.hpp"
 
 namespace sluice {
@@ -100,6 +101,7 @@ class Threads {
   void run(const Task& task) {
     const std::lock_guard one_at_a_time(callers_);
     const InTaskOf inside(this);
+    const DefaultFloatMode mode;
     if (workers_ == 1) return task(0);
     task_ = &task;
     failure_ = nullptr;
@@ -144,6 +146,7 @@ class Threads {
 
   void serve(int worker) {
     const InTaskOf inside(this);  // it runs nothing else
+    const DefaultFloatMode mode;  // a thread starts with the mode of the one that made it
     for (std::uint64_t seen = 0;; ++seen) {
       const auto begun = [&] { return generation_.load() != seen; };
       if (!spin_until(spins_, begun)) {

@@ -1,5 +1,9 @@
 #include <gtest/gtest.h>
 
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
 #include <atomic>
 #include <cstdlib>
 #include <stdexcept>
@@ -68,6 +72,28 @@ TEST_P(Workers, RefuseToRunFromTheirOwnTasks) {
   EXPECT_EQ(refused, 1);
   executor->run(nothing);
 }
+
+#if defined(__x86_64__)
+TEST_P(Workers, ComputeAlikeWhateverTheCallersFloatMode) {
+  constexpr unsigned kFtzDazUpward = 0x8040 | 0x4000;
+  const unsigned before = _mm_getcsr();
+  for (unsigned at_start : {0u, kFtzDazUpward}) {
+    _mm_setcsr(before | at_start);
+    const auto executor = make_executor(GetParam());
+    _mm_setcsr(before | kFtzDazUpward);
+    std::vector<unsigned> modes(static_cast<std::size_t>(GetParam()));
+    auto read = [&](int worker) { modes[static_cast<std::size_t>(worker)] = _mm_getcsr(); };
+    executor->run(read);
+    auto fail = [](int) { throw std::runtime_error("from a worker"); };
+    EXPECT_THROW(executor->run(fail), std::runtime_error);
+    const unsigned after = _mm_getcsr();
+    _mm_setcsr(before);
+    constexpr unsigned kFlags = 0x3f;  // what happened so far, not a mode
+    EXPECT_EQ(after & ~kFlags, (before | kFtzDazUpward) & ~kFlags) << "the caller's mode is kept";
+    for (unsigned mode : modes) EXPECT_EQ(mode & ~kFlags, 0x1f80u);
+  }
+}
+#endif
 
 INSTANTIATE_TEST_SUITE_P(Counts, Workers, testing::Values(1, 2, 5));
 
