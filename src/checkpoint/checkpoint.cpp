@@ -111,7 +111,7 @@ void check_index(const std::map<std::string, std::string>& index,
 
 void add_shards(const fs::path& directory, std::vector<MappedFile>& files,
                 std::vector<Located>& tensors, std::map<std::string, std::string>& metadata) {
-  const auto index = parse_shard_index(read_text(directory / kIndexName));
+  const auto index = parse_shard_index(read_text(directory / kIndexName, kLongestIndex));
   std::set<std::string> names;
   for (const auto& [tensor, file] : index) names.insert(file);
   Problems problems;
@@ -192,13 +192,15 @@ TensorView Checkpoint::tensor(std::string_view name) const {
        did_you_mean(name, known));
 }
 
-std::string Checkpoint::config_text() const { return read_text(impl_->directory / "config.json"); }
+std::string Checkpoint::config_text() const {
+  return read_text(impl_->directory / "config.json", kLongestConfig);
+}
 
 std::optional<std::string> Checkpoint::generation_config_text() const {
   const fs::path path = impl_->directory / "generation_config.json";
   std::error_code error;
   if (!fs::exists(path, error)) return std::nullopt;
-  return read_text(path);
+  return read_text(path, kLongestConfig);
 }
 
 void Checkpoint::release(const TensorView& view) const {

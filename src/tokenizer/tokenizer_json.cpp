@@ -17,6 +17,7 @@ constexpr std::size_t kMaxFileBytes = 256 << 20;
 void refuse_unless_empty(Fields& model, std::string_view name) {
   const Json* value = model.find(name);
   if (value == nullptr || *value == "" || *value == 0.0) return;
+  if (value->is_structured()) fail_type(model.path(name), "a number, a text or null", *value);
   fail(ErrorKind::unsupported, "{} is {}; only null is supported", model.path(name),
        shown(value->dump(-1, ' ', false, Json::error_handler_t::replace)));
 }

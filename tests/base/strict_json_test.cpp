@@ -34,5 +34,31 @@ TEST(StrictJson, TakesOneObjectWithoutRepetition) {
             std::string::npos);
 }
 
+TEST(StrictJson, LimitsDepthWhateverTheRoot) {
+  const auto nested = [](int levels) {
+    return std::string(static_cast<std::size_t>(levels), '[') +
+           std::string(static_cast<std::size_t>(levels), ']');
+  };
+  const auto read = [](const std::string& text) {
+    return parse_json(text, "tokenizer.json", ErrorKind::checkpoint);
+  };
+  EXPECT_TRUE(read(nested(kDeepestJson)).is_array());
+  for (const std::string& text : {nested(kDeepestJson + 1), std::string(1 << 20, '[')}) {
+    try {
+      read(text);
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_STREQ(error.what(), "tokenizer.json nests deeper than 64 levels");
+    }
+  }
+}
+
+// A parser's callback would look through all elder siblings behind each: 5·10⁹ steps.
+TEST(StrictJson, ReadsManyObjectsInLinearTime) {
+  std::string text = "{\"a\": [{}";
+  for (int i = 0; i < 100'000; ++i) text += ",{}";
+  EXPECT_EQ(complaint(text + "]}"), "accepted");
+}
+
 }  // namespace
 }  // namespace sluice

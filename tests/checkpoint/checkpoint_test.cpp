@@ -177,6 +177,21 @@ TEST(Checkpoint, JsonBesideTheTensors) {
   EXPECT_EQ(checkpoint.generation_config_text(), "{}");
 }
 
+TEST(Checkpoint, AConfigOfUnlikelySizeIsRefusedUnread) {
+  const ScratchDirectory scratch;
+  scratch.write("model.safetensors", safetensors_bytes("{}"));
+  const Checkpoint checkpoint = Checkpoint::open(scratch.path());
+  std::filesystem::resize_file(scratch.write("config.json", "{}"), (4 << 20) + 1);
+  try {
+    checkpoint.config_text();
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("has 4194305 bytes; 4194304 is the limit"),
+              std::string::npos)
+        << error.what();
+  }
+}
+
 TEST(Checkpoint, ReadsWhatHuggingFaceWrites) {
   const std::filesystem::path data = std::filesystem::path(SLUICE_TEST_DATA) / "afmoe";
   const Checkpoint sharded = Checkpoint::open(data / "sharded");

@@ -91,6 +91,24 @@ TEST(Hostile, DamagedJsonOfAnyKind) {
   EXPECT_THROW(Tokenizer::from_tokenizer_json(good, R"({"bos_token": 3})"), Error);
 }
 
+// Written into the text: a Json of this depth could not be printed either.
+TEST(Hostile, DeepValuesWhereATextIsExpected) {
+  for (const std::string name : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
+    Json file = read_json("tokenizer/trinity.json");
+    file["model"][name] = "HERE";
+    const std::string text = file.dump();
+    const std::size_t at = text.find("\"HERE\"");
+    const auto with = [&](std::size_t levels) {
+      return text.substr(0, at) + std::string(levels, '[') + std::string(levels, ']') +
+             text.substr(at + 6);
+    };
+    expect_error(ErrorKind::checkpoint, "tokenizer.json nests deeper than 64 levels",
+                 [&] { Tokenizer::from_tokenizer_json(with(100'000)); });
+    expect_error(ErrorKind::checkpoint, "must be a number, a text or null; it is array",
+                 [&] { Tokenizer::from_tokenizer_json(with(2)); });
+  }
+}
+
 TEST(Hostile, DeepSequencesAndLongTokens) {
   Json deep = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
   for (int i = 0; i < 20; ++i) deep = {{"type", "Sequence"}, {"pretokenizers", {deep}}};
