@@ -33,10 +33,12 @@ class Tokenizer {
  public:
   // Reads tokenizer.json, else tiktoken.model; beside it tokenizer_config.json (optional for
   // tokenizer.json) and chat_template.jinja (optional; wins over the config's "chat_template").
-  // Throws Error(checkpoint) for a damaged or oversized file and Error(unsupported) for a
+  // An empty file or a link to nowhere is damage, not absence. Throws Error(checkpoint) for a damaged or oversized file and Error(unsupported) for a
   // component (normalizer, pre-tokenizer, model, decoder …) that is not known, by name.
   static Tokenizer load(const std::filesystem::path& directory);
-  // The same from texts. `config_json` may be empty: no named special tokens, no chat template.
+  // The same from texts. Of a tokenizer.json `config_json` may be empty: no named special tokens,
+  // no chat template. tiktoken's ranks need its "added_tokens_decoder", which holds their special
+  // tokens.
   static Tokenizer from_tokenizer_json(std::string_view json, std::string_view config_json = {});
   static Tokenizer from_tiktoken(std::string_view ranks, std::string_view config_json);
 

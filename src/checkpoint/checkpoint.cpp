@@ -4,6 +4,7 @@
 
 #include <sluice/checkpoint.hpp>
 
+#include "base/absent.hpp"
 #include "base/fail.hpp"
 #include "base/nearest_name.hpp"
 #include "base/problems.hpp"
@@ -143,9 +144,9 @@ Checkpoint Checkpoint::open(const fs::path& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) {
     impl->directory = path;
-    if (fs::exists(path / "model.safetensors", error)) {
+    if (!is_absent(path / "model.safetensors")) {
       add_file(path / "model.safetensors", impl->files, tensors, impl->metadata);
-    } else if (fs::exists(path / kIndexName, error)) {
+    } else if (!is_absent(path / kIndexName)) {
       add_shards(path, impl->files, tensors, impl->metadata);
     } else {
       fail(ErrorKind::user, "{} has neither model.safetensors nor {}", path.string(), kIndexName);
@@ -198,8 +199,7 @@ std::string Checkpoint::config_text() const {
 
 std::optional<std::string> Checkpoint::generation_config_text() const {
   const fs::path path = impl_->directory / "generation_config.json";
-  std::error_code error;
-  if (!fs::exists(path, error)) return std::nullopt;
+  if (is_absent(path)) return std::nullopt;
   return read_text(path, kLongestConfig);
 }
 

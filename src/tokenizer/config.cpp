@@ -30,10 +30,10 @@ std::optional<std::string> template_field(Fields& config) {
   return std::nullopt;
 }
 
-std::map<std::int64_t, DeclaredToken> added_tokens_field(Fields& config) {
-  std::map<std::int64_t, DeclaredToken> tokens;
+std::optional<std::map<std::int64_t, DeclaredToken>> added_tokens_field(Fields& config) {
   const Json* field = config.find("added_tokens_decoder");
-  if (field == nullptr) return tokens;
+  if (field == nullptr) return std::nullopt;
+  std::map<std::int64_t, DeclaredToken> tokens;
   if (!field->is_object()) fail_type("added_tokens_decoder", "an object", *field);
   for (const auto& [key, value] : field->items()) {
     std::int64_t id = 0;
@@ -50,7 +50,6 @@ std::map<std::int64_t, DeclaredToken> added_tokens_field(Fields& config) {
 }  // namespace
 
 TokenizerConfig read_config(std::string_view json) {
-  if (json.empty()) return {};
   const Json document = parse_json(json, "tokenizer_config.json", kMaxConfigBytes);
   Fields fields(document, "");
   TokenizerConfig config;

@@ -18,10 +18,10 @@ struct TokenizerConfig {
   std::optional<std::string> bos_token, eos_token, pad_token, unk_token;
   std::optional<std::string> chat_template;  // of several named ones, "default"
   std::optional<std::string> tokenizer_class;
-  std::map<std::int64_t, DeclaredToken> added_tokens;  // added_tokens_decoder
+  std::optional<std::map<std::int64_t, DeclaredToken>> added_tokens;  // added_tokens_decoder
 };
 
-// An empty text is an empty config. Throws Error(checkpoint) for damage.
+// Throws Error(checkpoint) for damage.
 TokenizerConfig read_config(std::string_view json);
 
 }  // namespace sluice::tokenizer

@@ -25,9 +25,16 @@ Pipeline read_kimi(std::string_view ranks, const TokenizerConfig& config) {
          "tokenizer_class is {}; with tiktoken.model only Kimi's TikTokenTokenizer is known",
          *config.tokenizer_class);
   }
+  if (!config.added_tokens) {
+    fail(ErrorKind::checkpoint,
+         "tiktoken.model says nothing of special tokens, and no tokenizer_config.json with "
+         "\"added_tokens_decoder\" names them: <|im_end|> would be ten characters; put the "
+         "checkpoint's own tokenizer_config.json beside it");
+  }
+  const auto& declared_tokens = *config.added_tokens;
   Pipeline pipeline(Tiktoken(ranks, kimi_pattern()));
   const std::int64_t first = pipeline.tokens().largest_id() + 1;
-  for (const auto& [id, token] : config.added_tokens) {
+  for (const auto& [id, token] : declared_tokens) {
     if (id < first || id >= first + kSpecialTokens) {
       fail(ErrorKind::checkpoint,
            "added_tokens_decoder: \"{}\" has id {}; special tokens have ids {} to {}",
@@ -35,16 +42,15 @@ Pipeline read_kimi(std::string_view ranks, const TokenizerConfig& config) {
     }
   }
   for (std::int64_t id = first; id < first + kSpecialTokens; ++id) {
-    const auto declared = config.added_tokens.find(id);
+    const auto declared = declared_tokens.find(id);
     AddedToken token;
     token.id = static_cast<TokenId>(id);
     token.special = true;
-    token.content = declared != config.added_tokens.end()
-                        ? declared->second.content
-                        : fmt::format("<|reserved_token_{}|>", id);
+    token.content = declared != declared_tokens.end() ? declared->second.content
+                                                      : fmt::format("<|reserved_token_{}|>", id);
     pipeline.add_token(std::move(token), false);
     // Every one is recognised in text; those declared not special (tool calls) show when decoded.
-    if (declared != config.added_tokens.end() && !declared->second.special) {
+    if (declared != declared_tokens.end() && !declared->second.special) {
       pipeline.special.erase(static_cast<TokenId>(id));
     }
   }

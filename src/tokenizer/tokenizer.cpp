@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/absent.hpp"
 #include "base/fail.hpp"
 #include "tokenizer/chat_template.hpp"
 #include "tokenizer/config.hpp"
@@ -18,15 +19,24 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// No text: no config.
+tokenizer::TokenizerConfig config_of(std::string_view json) {
+  return json.empty() ? tokenizer::TokenizerConfig{} : tokenizer::read_config(json);
+}
+
 // Above every file that a reader accepts; the readers have limits of their own.
 constexpr std::uintmax_t kMaxFileBytes = 512 << 20;
 
 std::optional<std::string> read_if_present(const fs::path& path) {
+  if (is_absent(path)) return std::nullopt;
   std::error_code error;
-  if (!fs::exists(path, error)) return std::nullopt;
   const std::uintmax_t size = fs::file_size(path, error);  // an error for what is not a file
   if (error) {
     fail(ErrorKind::checkpoint, "{} cannot be read: {}", path.string(), error.message());
+  }
+  if (size == 0) {
+    fail(ErrorKind::checkpoint,
+         "{} is empty, as a download that was cut short leaves it; fetch it again", path.string());
   }
   if (size > kMaxFileBytes) {
     fail(ErrorKind::checkpoint, "{} has {} bytes; the limit is {}", path.string(), size,
@@ -69,7 +79,7 @@ struct Tokenizer::Impl {
 
 Tokenizer Tokenizer::load(const fs::path& directory) {
   const auto config_text = read_if_present(directory / "tokenizer_config.json");
-  tokenizer::TokenizerConfig config = tokenizer::read_config(config_text.value_or(""));
+  tokenizer::TokenizerConfig config = config_of(config_text.value_or(""));
   if (auto chat = read_if_present(directory / "chat_template.jinja")) config.chat_template = chat;
   if (const auto json = read_if_present(directory / "tokenizer.json")) {
     return Impl::make(tokenizer::read_tokenizer_json(*json), std::move(config));
@@ -84,11 +94,11 @@ Tokenizer Tokenizer::load(const fs::path& directory) {
 }
 
 Tokenizer Tokenizer::from_tokenizer_json(std::string_view json, std::string_view config_json) {
-  return Impl::make(tokenizer::read_tokenizer_json(json), tokenizer::read_config(config_json));
+  return Impl::make(tokenizer::read_tokenizer_json(json), config_of(config_json));
 }
 
 Tokenizer Tokenizer::from_tiktoken(std::string_view ranks, std::string_view config_json) {
-  tokenizer::TokenizerConfig config = tokenizer::read_config(config_json);
+  tokenizer::TokenizerConfig config = config_of(config_json);
   tokenizer::Pipeline pipeline = tokenizer::read_kimi(ranks, config);
   return Impl::make(std::move(pipeline), std::move(config));
 }

@@ -177,6 +177,20 @@ TEST(Checkpoint, JsonBesideTheTensors) {
   EXPECT_EQ(checkpoint.generation_config_text(), "{}");
 }
 
+TEST(Checkpoint, ALinkToNowhereIsALostFile) {
+  const ScratchDirectory scratch;
+  scratch.write("model.safetensors", shard({"a"}));
+  std::filesystem::create_symlink("pruned", scratch.path() / "generation_config.json");
+  EXPECT_THROW(Checkpoint::open(scratch.path()).generation_config_text(), Error);
+  // Nor do the shards of an index stand in for a single file that is lost.
+  scratch.write("shard", shard({"a"}));
+  scratch.write("model.safetensors.index.json", R"({"weight_map": {"a": "shard"}})");
+  std::filesystem::remove(scratch.path() / "model.safetensors");
+  EXPECT_EQ(Checkpoint::open(scratch.path()).tensors().size(), 1U);
+  std::filesystem::create_symlink("pruned", scratch.path() / "model.safetensors");
+  expect_all(complaint(scratch.path(), ErrorKind::user), {"model.safetensors cannot be opened"});
+}
+
 TEST(Checkpoint, AConfigOfUnlikelySizeIsRefusedUnread) {
   const ScratchDirectory scratch;
   scratch.write("model.safetensors", safetensors_bytes("{}"));

@@ -15,7 +15,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   } catch (const sluice::Error&) {
   }
   try {
-    const auto tokenizer = sluice::Tokenizer::from_tiktoken(text, {});
+    const auto tokenizer =
+        sluice::Tokenizer::from_tiktoken(text, R"({"added_tokens_decoder": {}})");
     tokenizer.decode(tokenizer.encode(text), false);
   } catch (const sluice::Error&) {
   }

@@ -138,7 +138,7 @@ TEST_F(Directory, TokenizerJsonComesBeforeTiktokenAndJinjaBeforeTheConfig) {
   write("tiktoken.model", read_text(data_path("tokenizer/kimi/tiktoken.model")));
   write(
       "tokenizer_config.json",
-      R"({"chat_template": [{"name": "tool_use", "template": "T"}, {"name": "default", "template": "C"}]})");
+      R"({"added_tokens_decoder": {}, "chat_template": [{"name": "tool_use", "template": "T"}, {"name": "default", "template": "C"}]})");
   EXPECT_EQ(Tokenizer::load(path_).vocab_size(), 600 + 258);
   EXPECT_EQ(Tokenizer::load(path_).render_chat({}, false), "C");
   write("tokenizer.json", trinity().dump());
@@ -149,6 +149,30 @@ TEST_F(Directory, TokenizerJsonComesBeforeTiktokenAndJinjaBeforeTheConfig) {
   std::filesystem::create_directory(path_ / "tokenizer.json");
   expect_error(ErrorKind::checkpoint, "tokenizer.json cannot be read",
                [&] { Tokenizer::load(path_); });
+}
+
+// The special tokens of tiktoken.model stand in tokenizer_config.json alone.
+TEST_F(Directory, ALostFileIsNotAnAbsentOne) {
+  write("tiktoken.model", read_text(data_path("tokenizer/kimi/tiktoken.model")));
+  const auto refused = [&](const std::string& part) {
+    expect_error(ErrorKind::checkpoint, part, [&] { Tokenizer::load(path_); });
+  };
+  refused("no tokenizer_config.json with \"added_tokens_decoder\"");
+  write("tokenizer_config.json", "{}");
+  refused("no tokenizer_config.json with \"added_tokens_decoder\"");
+  write("tokenizer_config.json", "");
+  refused("tokenizer_config.json is empty");
+  write("tokenizer.json", trinity().dump());  // nor is it with a tokenizer that can do without
+  refused("tokenizer_config.json is empty");
+  for (const std::string target : {"pruned", "tokenizer_config.json"}) {
+    std::filesystem::remove(path_ / "tokenizer_config.json");
+    std::filesystem::create_symlink(target, path_ / "tokenizer_config.json");
+    refused("tokenizer_config.json cannot be read");
+  }
+  std::filesystem::remove(path_ / "tokenizer_config.json");
+  EXPECT_EQ(Tokenizer::load(path_).vocab_size(), 594);
+  std::filesystem::create_symlink("pruned", path_ / "chat_template.jinja");
+  refused("chat_template.jinja cannot be read");
 }
 
 TEST(Kimi, ReservedTokensAndToolTokens) {
