@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/fail.hpp"
+#include "base/strict_json.hpp"
 #include "eval/metered_model.hpp"
 #include "eval/record_json.hpp"
 
@@ -46,12 +47,12 @@ std::string read_all(int file, const std::string& path) {
 }
 
 // "batch: 16 in the records, 8 now"
-std::string differences(const Json& recorded, const Json& now) {
+std::string differences(const nlohmann::json& recorded, const nlohmann::json& now) {
   std::set<std::string> keys;
   for (const auto& [key, value] : recorded.items()) keys.insert(key);
   for (const auto& [key, value] : now.items()) keys.insert(key);
   std::vector<std::string> lines;
-  const auto shown = [](const Json& json, const std::string& key) {
+  const auto shown = [](const nlohmann::json& json, const std::string& key) {
     return json.contains(key) ? json.at(key).dump() : std::string("nothing");
   };
   for (const std::string& key : keys) {
@@ -127,13 +128,15 @@ std::size_t EvalRecords::read(const std::string& text, const std::string& settin
       read_line(number, line);
       continue;
     }
-    const Json header = Json::parse(line, nullptr, false);
-    if (!header.is_object() || !header.contains("settings") ||
-        header.value("sluice_eval", Json()) != kVersion) {
+    if (!line.starts_with(kFirstWords)) fail_not_records();
+    // Comparing and printing recurse; the records may be a stranger's.
+    const auto header = parse_json_object(line, path_ + ", line 1", ErrorKind::user);
+    const auto version = header.find("sluice_eval");
+    if (!header.contains("settings") || !version->is_number() || *version != kVersion) {
       fail_not_records();
     }
-    const Json now = Json::parse(settings);
-    if (nlohmann::json(header.at("settings")) != nlohmann::json(now)) {
+    const auto now = nlohmann::json::parse(settings);
+    if (header.at("settings") != now) {
       fail(ErrorKind::user, "{} holds records of another evaluation ({}); name another file", path_,
            differences(header.at("settings"), now));
     }

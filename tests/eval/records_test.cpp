@@ -132,6 +132,23 @@ TEST_F(Records, NameTheDamagedLine) {
   EXPECT_NE(resume_error().find("does not hold records"), std::string::npos);
 }
 
+// Comparing, copying and printing values recurse.
+TEST_F(Records, RefuseAHeaderOfAnyDepth) {
+  const std::string deep(100'000, '[');
+  const std::string closed = deep + std::string(deep.size(), ']');
+  for (const std::string& header :
+       {"{\"sluice_eval\":1,\"settings\":" + closed + "}",
+        "{\"sluice_eval\":" + closed + ",\"settings\":{}}", "{\"sluice_eval\":" + deep}) {
+    scratch.write("records.jsonl", header + "\n");
+    EXPECT_NE(resume_error().find("line 1 nests deeper than 64 levels"), std::string::npos)
+        << resume_error();
+  }
+  for (const std::string version : {"[1]", "\"1\"", "null", "2"}) {
+    scratch.write("records.jsonl", "{\"sluice_eval\":" + version + ",\"settings\":{}}\n");
+    EXPECT_NE(resume_error().find("does not hold records"), std::string::npos) << version;
+  }
+}
+
 TEST_F(Records, AFreshRunMovesTheOldOneAside) {
   write_two_problems();
   const std::string whole = scratch.read("records.jsonl");
