@@ -181,15 +181,17 @@ void EvalRecords::append(std::span<const std::size_t> problems,
                          std::span<const std::vector<EvalAnswer>> answers,
                          std::span<const EvalTimes> times) {
   std::string text;
+  // The times first: cut behind the answers, the batch would count and its times be lost for good.
+  // Cut within the answers, what is missing is done again and timed again, which rates survive.
+  for (std::size_t s = 0; s < subjects_.size(); ++s) {
+    text += dump_line({{"subject", subjects_[s]}, {"times", to_json(times[s])}});
+  }
   for (std::size_t i = 0; i < problems.size(); ++i) {
     for (std::size_t s = 0; s < subjects_.size(); ++s) {
       Json line{{"problem", problems[i]}, {"subject", subjects_[s]}};
       line.update(to_json(answers[i][s]));
       text += dump_line(line);
     }
-  }
-  for (std::size_t s = 0; s < subjects_.size(); ++s) {
-    text += dump_line({{"subject", subjects_[s]}, {"times", to_json(times[s])}});
   }
   write(text);
 }

@@ -1,8 +1,8 @@
 // The records of an evaluation: JSON lines that survive an interruption.
 //
 //   {"sluice_eval": 1, "settings": {…}}                            the first line
-//   {"problem": 7, "subject": "cpu", "completion": "…", …}         one per answer
-//   {"subject": "cpu", "times": {…}}                               one per subject and batch
+//   {"subject": "cpu", "times": {…}}                               one per subject and batch, then
+//   {"problem": 7, "subject": "cpu", "completion": "…", …}         its answers
 #pragma once
 
 #include <map>

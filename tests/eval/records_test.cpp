@@ -113,6 +113,18 @@ TEST_F(Records, ForgetOnlyTheLineThatWasBeingWritten) {
   EXPECT_FALSE(EvalRecords(path, kSettings, kSubjects, true).find(3));
 }
 
+TEST_F(Records, KeepTheTimesOfEveryBatchWhoseAnswersTheyKeep) {
+  write_two_problems();
+  const std::string whole = scratch.read("records.jsonl");
+  for (std::size_t end = whole.size(); end > 0; --end) {
+    scratch.write("records.jsonl", whole.substr(0, end));
+    const EvalRecords records(path, kSettings, kSubjects, true);
+    if (!records.find(3) && !records.find(0)) break;
+    EXPECT_EQ(records.times()[0].prefill.tokens, 100) << end;
+    EXPECT_EQ(records.times()[1].prefill.tokens, 100) << end;
+  }
+}
+
 TEST_F(Records, RefuseOtherSettingsNamingBothValues) {
   write_two_problems();
   const std::string message = resume_error(R"({"shots": 8, "model": "m1", "chat": true})");
