@@ -69,7 +69,8 @@ EvalRecords::EvalRecords(const std::string& path, const std::string& settings,
                          std::vector<std::string> subjects, bool resume)
     : path_(path), subjects_(std::move(subjects)), times_(subjects_.size()) {
   open(resume);
-  const std::string text = read_all(file_.descriptor, path_);
+  // A fresh run has nothing to read, and some devices never end.
+  const std::string text = resume ? read_all(file_.descriptor, path_) : "";
   const std::size_t lines = text.empty() ? 0 : read(text, settings);
   if (lines == 0) {
     write(dump_line({{"sluice_eval", kVersion}, {"settings", Json::parse(settings)}}));
@@ -84,6 +85,12 @@ void EvalRecords::open(bool resume) {
   open_locked();
   struct stat status {};
   if (fstat(file_.descriptor, &status) != 0) fail_errno("read", path_);
+  if (resume && !S_ISREG(status.st_mode)) {
+    fail(ErrorKind::user,
+         "{} is not a regular file, so nothing can be resumed from it; name the "
+         "file that holds the records",
+         path_);
+  }
   if (resume || !S_ISREG(status.st_mode) || status.st_size == 0) return;
   move_aside();
   open_locked();

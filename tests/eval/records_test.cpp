@@ -187,6 +187,25 @@ TEST_F(Records, AStrangersFileIsNotCutOff) {
   EXPECT_EQ(scratch.read("records.jsonl"), "dear diary");
 }
 
+// Reading /dev/full or /dev/zero never ends.
+TEST_F(Records, ADeviceIsWrittenAndNeverRead) {
+  for (const std::string device : {"/dev/zero", "/dev/null"}) {
+    EvalRecords(device, kSettings, kSubjects, false)
+        .append(std::vector<std::size_t>{0},
+                std::vector<std::vector<EvalAnswer>>{{answer(1), answer(2)}},
+                std::vector{times(1), times(1)});
+    try {
+      EvalRecords(device, kSettings, kSubjects, true);
+      ADD_FAILURE() << device;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(device + " is not a regular file"),
+                std::string::npos)
+          << error.what();
+    }
+  }
+  EXPECT_THROW(EvalRecords("/dev/full", kSettings, kSubjects, false), Error);
+}
+
 TEST_F(Records, OneWriterAtATime) {
   const EvalRecords first(path, kSettings, kSubjects, false);
   EXPECT_NE(resume_error().find("another evaluation"), std::string::npos);
