@@ -95,6 +95,15 @@ TEST(Chat, WhatIsNotKnownIsRefusedWithItsLine) {
   EXPECT_EQ(rendered("{% if tools %}{{ tools | tojson }}{% endif %}ok"), "ok");
 }
 
+// As Python's, by characters.
+TEST(Chat, TextIsIndexedByCharacters) {
+  EXPECT_EQ(rendered("{{ 'aé日b'[1] }} {{ 'aé日b'[-2] }} {{ 'aé日b'[4] is defined }}"),
+            "é 日 False");
+  EXPECT_EQ(rendered("{{ 'aé日b'[1:3] }} {{ 'aé日b'[::-1] }} {{ 'aé日b'[5:] }}"), "é日 b日éa ");
+  EXPECT_EQ(rendered("{{ 'abcdef'[4:0:-2] }} {{ 'abcdef'[::5] }} {{ 'abcdef'[-1:-9:-4] }}"),
+            "ec af fb");
+}
+
 TEST(Chat, UndefinedValuesAreOfNoUse) {
   expect_error(ErrorKind::user, "tool_calls is undefined and has no attribute name",
                [] { rendered("{{ messages[0].tool_calls.name }}"); });
@@ -126,6 +135,18 @@ TEST(Chat, HostileTemplatesEndWithAnError) {
         "{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x "
         "%}{% endfor %}");
   });
+  // 2 MiB of one letter, and what is made of it.
+  const std::string big =
+      "{% set ns = namespace(x='a') %}{% for i in range(21) %}{% set ns.x = ns.x ~ ns.x %}"
+      "{% endfor %}";
+  expect_error(ErrorKind::unsupported, "text longer than 64 MiB",
+               [&] { rendered(big + "{{ ns.x | replace('a', ns.x) }}"); });
+  expect_error(ErrorKind::unsupported, "split() into more than 100000 parts",
+               [&] { rendered(big + "{{ ns.x.split('a') }}"); });
+  EXPECT_EQ(rendered(big + "{{ ns.x[0] }}{{ (ns.x ~ 'b')[-1] }}{{ (ns.x ~ 'b')[:-3:-1] }}"),
+            "abba");
+  // Compared anew at each of a million places, a million letters would take hours.
+  EXPECT_EQ(rendered(big + "{{ (ns.x[:1000000] ~ 'b') in ns.x }}"), "False");
   expect_error(ErrorKind::unsupported, "nested deeper than 16", [] {
     rendered(
         "{% set ns = namespace(x=[]) %}{% for i in range(99) %}{% set ns.x = [ns.x] %}{% endfor "

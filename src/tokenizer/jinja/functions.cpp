@@ -16,9 +16,6 @@
 namespace sluice::tokenizer::jinja {
 namespace {
 
-constexpr std::size_t kMaxTextBytes = 64 << 20;
-constexpr std::int64_t kMaxRange = 100'000;
-
 std::int64_t integer(int line, const Value& value, std::string_view what) {
   const auto* number = value.as<std::int64_t>();
   if (number == nullptr) refuse(line, fmt::format("{} of type {}", what, type_name(value)));
@@ -26,10 +23,7 @@ std::int64_t integer(int line, const Value& value, std::string_view what) {
 }
 
 Value joined(int line, std::string a, const std::string& b) {
-  if (a.size() + b.size() > kMaxTextBytes) {
-    refuse(line, fmt::format("text longer than {} MiB", kMaxTextBytes >> 20));
-  }
-  a += b;
+  append(line, a, b);
   return a;
 }
 
@@ -50,7 +44,7 @@ std::optional<bool> contains(const Value& container, const Value& value) {
   if (const auto* text = container.as<std::string>()) {
     const auto* part = value.as<std::string>();
     if (part == nullptr) return std::nullopt;
-    return text->find(*part) != std::string::npos;
+    return find(*text, *part) != std::string::npos;
   }
   if (const List* list = container.list()) {
     return std::any_of(list->begin(), list->end(),
@@ -88,24 +82,14 @@ std::optional<std::size_t> length(const Value& value) {
   return std::nullopt;
 }
 
-List characters_of(const std::string& text) {
-  List result;
-  for (std::size_t i = 0; i < text.size();) {
-    const std::size_t bytes = utf8_at(text, i).bytes;
-    result.emplace_back(text.substr(i, bytes));
-    i += bytes;
-  }
-  return result;
-}
-
 Value range(int line, const List& bounds) {
   if (bounds.empty() || bounds.size() > 2) refuse(line, "range() with these arguments");
   const std::int64_t from = bounds.size() == 2 ? integer(line, bounds[0], "range()") : 0;
   const std::int64_t to = integer(line, bounds.back(), "range()");
   List numbers;
   for (std::int64_t i = from; i < to; ++i) {
-    if (static_cast<std::int64_t>(numbers.size()) == kMaxRange) {
-      refuse(line, fmt::format("a range longer than {}", kMaxRange));
+    if (numbers.size() == kMaxListItems) {
+      refuse(line, fmt::format("a range longer than {}", kMaxListItems));
     }
     numbers.emplace_back(i);
   }
@@ -165,7 +149,7 @@ Value apply_operator(int line, std::string_view sign, const Value& a, const Valu
   } else if (sign == "+" && a.list() != nullptr && b.list() != nullptr) {
     List both = *a.list();
     both.insert(both.end(), b.list()->begin(), b.list()->end());
-    if (both.size() > static_cast<std::size_t>(kMaxRange)) refuse(line, "a list this long");
+    if (both.size() > kMaxListItems) refuse(line, "a list this long");
     return make_list(std::move(both));
   }
   refuse(line, fmt::format("{} {} {}", type_name(a), sign, type_name(b)));
@@ -173,10 +157,11 @@ Value apply_operator(int line, std::string_view sign, const Value& a, const Valu
 
 Value slice(int line, const Value& value, const Value& from, const Value& to, const Value& step) {
   const auto* text = value.as<std::string>();
-  const List characters = text == nullptr ? List{} : characters_of(*text);
-  const List* list = text == nullptr ? value.list() : &characters;
-  if (list == nullptr) refuse(line, fmt::format("a slice of type {}", type_name(value)));
-  const auto size = static_cast<std::int64_t>(list->size());
+  const List* list = value.list();
+  if (text == nullptr && list == nullptr) {
+    refuse(line, fmt::format("a slice of type {}", type_name(value)));
+  }
+  const auto size = static_cast<std::int64_t>(text != nullptr ? characters(*text) : list->size());
   const auto given = [&](const Value& bound) {
     return bound.as<Undefined>() == nullptr && bound.as<None>() == nullptr;
   };
@@ -191,15 +176,13 @@ Value slice(int line, const Value& value, const Value& from, const Value& to, co
   };
   const std::int64_t begin = clamped(from, stride > 0 ? 0 : size - 1);
   const std::int64_t end = clamped(to, stride > 0 ? size : -1);
+  if (text != nullptr) return picked(*text, begin, end, stride);
   List part;
   for (std::int64_t i = begin; stride > 0 ? i < end : i > end;) {
     part.push_back((*list)[static_cast<std::size_t>(i)]);
     if (__builtin_add_overflow(i, stride, &i)) break;
   }
-  if (text == nullptr) return make_list(std::move(part));
-  std::string joined;
-  for (const Value& character : part) joined += *character.as<std::string>();
-  return joined;
+  return make_list(std::move(part));
 }
 
 bool is_method(const Value& self, std::string_view name) {
@@ -226,13 +209,14 @@ Value attribute(int line, const Value& object, std::string_view name) {
 
 Value item(int line, const Value& object, const Value& key) {
   const auto* text = key.as<std::int64_t>() == nullptr ? nullptr : object.as<std::string>();
-  const List characters = text == nullptr ? List{} : characters_of(*text);
-  if (const List* list = text == nullptr ? object.list() : &characters) {
-    const auto size = static_cast<std::int64_t>(list->size());
+  const List* list = object.list();
+  if (text != nullptr || list != nullptr) {
+    const auto size = static_cast<std::int64_t>(text != nullptr ? characters(*text) : list->size());
     std::int64_t index = integer(line, key, "a list's index");
     if (index < 0 && index >= -size) index += size;
-    if (index >= 0 && index < size) return (*list)[static_cast<std::size_t>(index)];
-    return Undefined{"list item"};
+    if (index < 0 || index >= size) return Undefined{"list item"};
+    if (text != nullptr) return picked(*text, index, index + 1, 1);
+    return (*list)[static_cast<std::size_t>(index)];
   }
   const auto* name = key.as<std::string>();
   if (name == nullptr) {
@@ -285,11 +269,11 @@ Value apply_filter(int line, std::string_view name, const Value& value,
     const bool replace = falsy_too ? !truthy(value) : value.as<Undefined>() != nullptr;
     return replace ? given[0] : value;
   } else if (name == "join" && plain && given.size() <= 1 && list != nullptr) {
-    Value result = std::string();
+    std::string result;
     const std::string separator = given.empty() ? "" : printed(line, given[0]);
     for (std::size_t i = 0; i < list->size(); ++i) {
-      result = joined(line, *result.as<std::string>(),
-                      (i == 0 ? "" : separator) + printed(line, (*list)[i]));
+      if (i > 0) append(line, result, separator);
+      append(line, result, printed(line, (*list)[i]));
     }
     return result;
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <vector>
 
 #include "tokenizer/jinja/lexer.hpp"
@@ -19,10 +20,13 @@ bool is_space(char32_t c) {
          c == 0x205F || c == 0x3000;
 }
 
-List split(std::string_view text, std::string_view separator) {
+List split(int line, std::string_view text, std::string_view separator) {
   List parts;
   for (std::size_t begin = 0;;) {
-    const std::size_t end = text.find(separator, begin);
+    if (parts.size() == kMaxListItems) {
+      refuse(line, fmt::format("split() into more than {} parts", kMaxListItems));
+    }
+    const std::size_t end = find(text, separator, begin);
     parts.emplace_back(std::string(text.substr(begin, end - begin)));
     if (end == std::string_view::npos) return parts;
     begin = end + separator.size();
@@ -67,8 +71,9 @@ Value string_method(int line, std::string_view name, const std::string& self,
   }
   if (name == "startswith" && count == 1) return self.starts_with(texts[0]);
   if (name == "endswith" && count == 1) return self.ends_with(texts[0]);
-  if (name == "split" && count == 1 && !texts[0].empty()) return make_list(split(self, texts[0]));
-  if (name == "replace" && count == 2) return replaced(self, texts[0], texts[1]);
+  if (name == "split" && count == 1 && !texts[0].empty())
+    return make_list(split(line, self, texts[0]));
+  if (name == "replace" && count == 2) return replaced(line, self, texts[0], texts[1]);
   if ((name == "upper" || name == "lower") && count == 0) return ascii_case(line, name, self);
   refuse(line, fmt::format("{}() with {} arguments like these", name, count));
 }
@@ -98,16 +103,51 @@ std::string stripped(std::string_view text, std::string_view set, bool left, boo
   return std::string(text);
 }
 
-std::string replaced(std::string_view text, std::string_view from, std::string_view to) {
+std::string replaced(int line, std::string_view text, std::string_view from, std::string_view to) {
   if (from.empty()) return std::string(text);
   std::string result;
   for (std::size_t begin = 0;;) {
-    const std::size_t end = text.find(from, begin);
-    result += text.substr(begin, end - begin);
+    const std::size_t end = find(text, from, begin);
+    append(line, result, text.substr(begin, end - begin));
     if (end == std::string_view::npos) return result;
-    result += to;
+    append(line, result, to);
     begin = end + from.size();
   }
+}
+
+void append(int line, std::string& text, std::string_view more) {
+  if (text.size() + more.size() > kMaxTextBytes) {
+    refuse(line, fmt::format("text longer than {} MiB", kMaxTextBytes >> 20));
+  }
+  text += more;
+}
+
+// Walks: a list of a long text's characters would take a hundred times its memory.
+std::string picked(std::string_view text, std::int64_t begin, std::int64_t end,
+                   std::int64_t stride) {
+  std::string result;
+  std::int64_t at = 0;   // the character that
+  std::size_t byte = 0;  // begins here
+  for (std::int64_t i = begin; stride > 0 ? i < end : i > end;) {
+    for (; at < i; ++at) byte += utf8_at(text, byte).bytes;
+    for (; at > i; --at) {
+      while ((static_cast<unsigned char>(text[--byte]) & 0xC0) == 0x80) {
+      }
+    }
+    result += text.substr(byte, utf8_at(text, byte).bytes);
+    if (__builtin_add_overflow(i, stride, &i)) break;
+  }
+  return result;
+}
+
+// string_view's own compares all of `part` at every place: a text of one letter, repeated, would
+// take hours.
+std::size_t find(std::string_view text, std::string_view part, std::size_t from) {
+  if (from > text.size()) return std::string_view::npos;
+  const std::string_view rest = text.substr(from);
+  const void* found = memmem(rest.data(), rest.size(), part.data(), part.size());
+  if (found == nullptr) return std::string_view::npos;
+  return static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
 }
 
 }  // namespace sluice::tokenizer::jinja
