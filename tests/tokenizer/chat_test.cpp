@@ -63,6 +63,8 @@ TEST(Chat, WhatIsNotKnownIsRefusedWithItsLine) {
       {"{{ nothing() }}", "function nothing()"},
       {"{{ 'a'.encode() }}", "function encode()"},
       {"{{ 'a'.join(['b']) }}", "function join()"},
+      {"{{ 'abc'.replace('', 'x') }}", "replace() with 2 arguments like these"},  // xaxbxcx
+      {"{{ 'abc' | replace('', 'x') }}", "replace() with 2 arguments like these"},
       {"{{ messages }}", "printing a list"},
       {"{{ 1.5 }}", "number 1"},
       {"{{ 1 / 2 }}", "integer / integer"},

@@ -73,7 +73,9 @@ Value string_method(int line, std::string_view name, const std::string& self,
   if (name == "endswith" && count == 1) return self.ends_with(texts[0]);
   if (name == "split" && count == 1 && !texts[0].empty())
     return make_list(split(line, self, texts[0]));
-  if (name == "replace" && count == 2) return replaced(line, self, texts[0], texts[1]);
+  if (name == "replace" && count == 2 && !texts[0].empty()) {
+    return replaced(line, self, texts[0], texts[1]);
+  }
   if ((name == "upper" || name == "lower") && count == 0) return ascii_case(line, name, self);
   refuse(line, fmt::format("{}() with {} arguments like these", name, count));
 }
@@ -104,7 +106,6 @@ std::string stripped(std::string_view text, std::string_view set, bool left, boo
 }
 
 std::string replaced(int line, std::string_view text, std::string_view from, std::string_view to) {
-  if (from.empty()) return std::string(text);
   std::string result;
   for (std::size_t begin = 0;;) {
     const std::size_t end = find(text, from, begin);
