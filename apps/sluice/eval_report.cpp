@@ -53,7 +53,14 @@ std::string accuracy_table(const EvalReport& report) {
                subject.first_divergence ? fmt::format("{}", *subject.first_divergence) : "-",
                first ? "-" : fmt::format("{:.2e}", subject.mean_kl)});
   }
-  return table.text();
+  std::string text = table.text();
+  for (const SubjectReport& subject : report.subjects) {
+    if (subject.not_a_number == 0) continue;
+    text +=
+        fmt::format("{}: {} of {} answers ended where no logit was a number, and count as wrong\n",
+                    subject.name, subject.not_a_number, std::ssize(subject.answers));
+  }
+  return text;
 }
 
 std::string speed_table(const EvalReport& report) {
@@ -111,6 +118,7 @@ Json report_json(const EvalReport& report) {
         {{"run", subject.name},
          {"accuracy", scores_json(subject.accuracy)},
          {"gold_nll", subject.gold_nll},
+         {"answers_not_a_number", subject.not_a_number},
          {"identical_answers", subject.identical.value()},
          {"first_divergence", subject.first_divergence ? Json(*subject.first_divergence) : Json()},
          {"mean_kl", subject.mean_kl},

@@ -129,6 +129,13 @@ int run_run(const CLI::App& app, const Options& options) {
   const auto completions = generate(*model, {&request, 1}, generation);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   fmt::print("\n");
+  if (completions.front().reason == FinishReason::not_a_number) {
+    fail(ErrorKind::checkpoint,
+         "new token {}: none of the {} logits is a number. A weight of {} is none, or the backend "
+         "makes none of it: compare with --backend reference",
+         completions.front().ids.size() + 1, model->description().vocab_size,
+         options.model.directory);
+  }
   if (options.verbose) {
     std::fflush(stdout);
     print_figures(*model, completions.front(), request.prompt.size(), seconds.count());

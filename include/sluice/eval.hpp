@@ -124,7 +124,8 @@ struct EvalTimes {
 struct SubjectReport {
   std::string name;
   std::array<Proportion, kScoringRules> accuracy{};
-  double gold_nll = 0.0;  // per token of the given solution, over all problems
+  double gold_nll = 0.0;          // per token of the given solution, over all problems
+  std::int64_t not_a_number = 0;  // answers that ended so; counted wrong
   EvalTimes times;
   // Against the first subject.
   Proportion identical;                          // answers equal token by token

@@ -33,7 +33,7 @@ class Sampler {
   ~Sampler();
   Sampler(Sampler&&) noexcept;
   Sampler& operator=(Sampler&&) noexcept;
-  // NaN logits are never chosen; Error(internal) when no logit is a number.
+  // NaN logits are never chosen; Error(checkpoint) when no logit is a number.
   std::int32_t operator()(std::span<const float> logits);
 
  private:
@@ -62,7 +62,9 @@ struct Request {
   std::vector<std::string> stop_strings = {};
 };
 
-enum class FinishReason : std::uint8_t { stop_id, stop_string, length };
+// not_a_number: no logit of the next id was a number, because of a weight or of a backend. It ends
+// that completion alone.
+enum class FinishReason : std::uint8_t { stop_id, stop_string, length, not_a_number };
 std::string_view to_string(FinishReason reason);
 
 struct Completion {

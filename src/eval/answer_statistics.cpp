@@ -22,6 +22,7 @@ void summarise(SubjectReport& report, std::span<const EvalAnswer> first) {
     for (std::size_t rule = 0; rule < kScoringRules; ++rule) {
       report.accuracy[rule].hits += answer.correct[rule];
     }
+    report.not_a_number += answer.finish == FinishReason::not_a_number;
     nll += answer.gold_nll;
     kl += answer.kl;
     gold_tokens += answer.gold_tokens;

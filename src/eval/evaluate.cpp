@@ -154,6 +154,8 @@ class Evaluation {
     answer.completion = std::move(completion.text);
     answer.ids = std::move(completion.ids);
     answer.finish = completion.reason;
+    // Wrong, whatever it had said by then: what broke down has not answered.
+    if (answer.finish == FinishReason::not_a_number) return answer;
     for (std::size_t rule = 0; rule < kScoringRules; ++rule) {
       answer.correct[rule] = scoring_rules()[rule].correct(answer.completion, problem.answer);
     }

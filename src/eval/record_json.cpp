@@ -10,7 +10,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::array kFinishReasons{FinishReason::stop_id, FinishReason::stop_string,
-                                    FinishReason::length};
+                                    FinishReason::length, FinishReason::not_a_number};
 
 FinishReason finish_from(const std::string& name) {
   for (FinishReason reason : kFinishReasons) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include <sluice/generate.hpp>
@@ -72,6 +73,9 @@ class Run {
   void advance(std::span<const float> logits) {
     next_.erase(next_.begin(), next_.begin() + given_);
     if (logits.empty()) return;
+    if (std::ranges::all_of(logits, [](float logit) { return std::isnan(logit); })) {
+      return finish(FinishReason::not_a_number);
+    }
     const std::int32_t id = sampler_(logits);
     completion_.ids.push_back(id);
     next_.push_back(id);
@@ -199,6 +203,8 @@ std::string_view to_string(FinishReason reason) {
       return "stop_string";
     case FinishReason::length:
       return "length";
+    case FinishReason::not_a_number:
+      return "not_a_number";
   }
   return "unknown";
 }

@@ -27,7 +27,12 @@ float largest_logit(std::span<const float> logits) {
     largest = std::max(largest, logit);
     any = true;
   }
-  if (!any) fail(ErrorKind::internal, "none of {} logits is a number", logits.size());
+  if (!any) {
+    fail(ErrorKind::checkpoint,
+         "none of {} logits is a number: a weight is none, or the backend makes none of it; "
+         "compare with the backend reference",
+         logits.size());
+  }
   return largest;
 }
 

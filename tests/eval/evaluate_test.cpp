@@ -67,6 +67,29 @@ TEST(Evaluate, ComparesASubjectThatGoesWrongAtOneToken) {
   EXPECT_EQ(second.first_divergence, 6);
 }
 
+// A backend that makes NaN is what the others are there to be compared with.
+TEST(Evaluate, ASubjectThatBreaksDownIsCountedWrongAndEndsNobodyElse) {
+  ScriptedModel right(" #### 7", kHeight);
+  ScriptedModel broken(" #### 7", kHeight);
+  broken.break_at = '7' - 33;  // the answer stands there already
+  const ScratchDirectory scratch;
+  EvalOptions with = options();
+  with.records = scratch.file("records.jsonl");
+  const EvalSubject subjects[] = {{"right", &right}, {"broken", &broken}};
+  const auto asked = problems(3);
+  for (const bool resume : {false, true}) {
+    with.resume = resume;
+    const EvalReport report = evaluate_gsm8k(subjects, character_tokenizer(), asked, with);
+    EXPECT_EQ(report.resumed, resume ? 3u : 0u);
+    EXPECT_EQ(report.subjects[0].accuracy[0].hits, 3);
+    EXPECT_EQ(report.subjects[0].not_a_number, 0);
+    EXPECT_EQ(report.subjects[1].accuracy[0].hits, 0);
+    EXPECT_EQ(report.subjects[1].not_a_number, 3);
+    EXPECT_EQ(report.subjects[1].answers[1].finish, FinishReason::not_a_number);
+    EXPECT_EQ(report.subjects[1].answers[1].completion, " #### 7");
+  }
+}
+
 TEST(Evaluate, MetersPromptsApartFromDecoding) {
   ScriptedModel model(" #### 7", kHeight);
   const EvalSubject subjects[] = {{"only", &model}};

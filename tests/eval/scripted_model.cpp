@@ -1,6 +1,7 @@
 #include "eval/scripted_model.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace sluice::test {
 namespace {
@@ -68,7 +69,12 @@ void ScriptedModel::forward(std::span<const SequenceInput> batch, Logits& logits
       ids.push_back(input.ids[static_cast<std::size_t>(i)]);
       if (++ids_seen == fail_after) throw Error(ErrorKind::device, "the power went out");
       if (i < silent) continue;
-      values[static_cast<std::size_t>(row++ * kScriptVocab + recite(ids))] = height_;
+      const auto begin = static_cast<std::size_t>(row++ * kScriptVocab);
+      values[begin + static_cast<std::size_t>(recite(ids))] = height_;
+      if (ids.back() == break_at) {
+        std::ranges::fill(values.subspan(begin, kScriptVocab),
+                          std::numeric_limits<float>::quiet_NaN());
+      }
     }
   }
 }

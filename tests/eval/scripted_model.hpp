@@ -32,6 +32,7 @@ class ScriptedModel final : public Model {
 
   std::int64_t ids_seen = 0;
   std::int64_t fail_after = -1;  // ids; -1: never
+  TokenId break_at = -1;         // no logit behind this id is a number; -1: none
 
  private:
   TokenId recite(const std::vector<TokenId>& ids) const;

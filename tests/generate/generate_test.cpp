@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 
 #include <sluice/error.hpp>
 #include <sluice/generate.hpp>
@@ -50,6 +51,10 @@ class CountingModel final : public Model {
         const auto next = static_cast<std::size_t>(next_id(ids));
         values[row * kVocab + next] = 3.0f;
         values[row * kVocab + (next + 1) % kVocab] = 2.0f;
+        if (ids.front() == breaks && ids.size() > 3) {
+          std::ranges::fill(values.subspan(row * kVocab, kVocab),
+                            std::numeric_limits<float>::quiet_NaN());
+        }
         ++row;
       }
     }
@@ -61,6 +66,7 @@ class CountingModel final : public Model {
     return static_cast<std::int32_t>((hash >> 7) % kVocab);
   }
 
+  std::int32_t breaks = -1;  // what begins with this id has no numbers behind its third
   std::vector<std::int64_t> batches;
   std::int64_t most_tokens = 0;
   std::int64_t total_tokens = 0;
@@ -108,6 +114,18 @@ std::vector<Request> requests_of_all_lengths(std::size_t shared) {
     requests.push_back(std::move(request));
   }
   return requests;
+}
+
+TEST(Generate, LogitsThatAreNoNumbersEndOneRequest) {
+  CountingModel model;
+  model.breaks = 5;
+  const std::vector<Request> requests{{.prompt = {4}, .max_new_tokens = 6},
+                                      {.prompt = {5}, .max_new_tokens = 6}};
+  const auto completions = generate(model, requests);
+  EXPECT_EQ(completions[0].ids, greedy_alone({4}, 6));
+  EXPECT_EQ(completions[0].reason, FinishReason::length);
+  EXPECT_EQ(completions[1].ids, greedy_alone({5}, 3));
+  EXPECT_EQ(completions[1].reason, FinishReason::not_a_number);
 }
 
 TEST(Generate, EveryRequestAsIfAlone) {
