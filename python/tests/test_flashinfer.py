@@ -113,6 +113,13 @@ def test_bias_and_factor_are_honoured_with_every_method(method):
                       e_score_correction_bias=False).accepts(plain)
 
 
+def test_numpy_scalars_are_numbers_too():
+    call = Call()
+    same = call(num_experts=np.int64(E), top_k=np.int32(K), intermediate_size=np.int64(I),
+                local_num_experts=np.int64(E), routed_scaling_factor=np.float64(FACTOR))
+    np.testing.assert_array_equal(same, call())
+
+
 def test_groups_and_norm_topk_prob():
     call = Call()
     grouped = call(routing_method_type=2, n_group=4, topk_group=2)
@@ -204,6 +211,13 @@ def test_output_and_replay_are_written():
     (dict(local_num_experts=4), "4 local experts"),
     (dict(local_expert_offset=1), "local_expert_offset"),
     (dict(num_experts=16), "16"),
+    (dict(num_experts=8.7), "num_experts is 8.7; it must be an integer"),
+    (dict(num_experts="8"), "num_experts is '8'; it must be an integer"),
+    (dict(top_k=2.9), "top_k is 2.9"),
+    (dict(intermediate_size=128.0), "intermediate_size is 128.0"),
+    (dict(local_expert_offset="0"), "local_expert_offset is '0'"),
+    (dict(local_num_experts=8.0), "local_num_experts is 8.0"),
+    (dict(routed_scaling_factor="2"), "routed_scaling_factor is '2'; it must be a number"),
     (dict(gemm1_alpha=np.linspace(1, 2, E, dtype=np.float32)), "gemm1_alpha differs"),
     (dict(gemm1_beta=np.zeros(3, np.float32)), "gemm1_beta has shape"),
     (dict(gemm1_clamp_limit=np.ones(E, np.float32), activation_type=4), "gemm1_clamp_limit"),

@@ -35,6 +35,7 @@ is another method). Errors are sluice.Error, naming the argument.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -194,6 +195,23 @@ def _pack(spec: MoeSpec, gemm1: Any, gemm2: Any, bias: Any, shuffled: bool, bloc
     return layer(spec, weights, backend)
 
 
+def _integer(value: Any, name: str) -> int:
+    """What int() would cut or parse is a slip of the caller's: 8.7 experts, or "8" of them."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise Error(f"{name} is {value!r}; it must be an integer") from None
+
+
+def _real(value: Any, name: str) -> float:
+    if not isinstance(value, (str, bytes)):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            pass
+    raise Error(f"{name} is {value!r}; it must be a number")
+
+
 def _find_layer(
     *, routing: dict[str, Any], hidden_states: Any, routing_bias: Any, gemm1_weights: Any,
     gemm2_weights: Any, num_experts: int, top_k: int, intermediate_size: int,
@@ -202,6 +220,11 @@ def _find_layer(
     gemm1_beta: Any, gemm1_clamp_limit: Any, backend: str | Backend,
 ) -> Layer:
     """The packed layer of a call."""
+    num_experts = _integer(num_experts, "num_experts")
+    top_k = _integer(top_k, "top_k")
+    intermediate_size = _integer(intermediate_size, "intermediate_size")
+    local_expert_offset = _integer(local_expert_offset, "local_expert_offset")
+    local_num_experts = _integer(local_num_experts, "local_num_experts")
     hidden = _arrays.view(hidden_states, "hidden_states")
     if hidden.dtype != "BF16" or len(hidden.shape) != 2:
         raise Error(f"hidden_states has shape {hidden.shape} and dtype {hidden.dtype}; it must be "
@@ -221,14 +244,15 @@ def _find_layer(
             raise Error(f"{name} holds matrices {list(got)}; hidden_size {hidden.shape[1]} and "
                         f"intermediate_size {intermediate_size} make them {list(shape)}")
     fields: dict[str, Any] = dict(
-        num_experts=int(num_experts), top_k=int(top_k), hidden_size=hidden.shape[1],
-        intermediate_size=int(intermediate_size), **routing, **activation)
+        num_experts=num_experts, top_k=top_k, hidden_size=hidden.shape[1],
+        intermediate_size=intermediate_size, **routing, **activation)
     fields["routed_scaling_factor"] = (
-        1.0 if routed_scaling_factor is None else float(routed_scaling_factor))
+        1.0 if routed_scaling_factor is None
+        else _real(routed_scaling_factor, "routed_scaling_factor"))
     fields["e_score_correction_bias"] = routing_bias is not None
     if (local_expert_offset, local_num_experts) != (0, num_experts):
-        fields |= {"local_expert_offset": int(local_expert_offset),
-                   "num_local_experts": int(local_num_experts)}
+        fields |= {"local_expert_offset": local_expert_offset,
+                   "num_local_experts": local_num_experts}
     spec = MoeSpec(**fields)
     key = (spec, bool(use_shuffled_weight), blocked, _bias_bytes(routing_bias),
            _backend_key(backend))
