@@ -15,19 +15,21 @@
 #include "routing/router.hpp"
 #include "stacked_weights.hpp"
 #include "tensor.hpp"
+#include "values.hpp"
 
 namespace sluice::python {
 namespace {
 
 NamedTensors host_views(const nb::dict& tensors) {
   NamedTensors views;
-  for (const auto& [name, tensor] : tensors) {
+  for (const auto& [key, tensor] : tensors) {
+    const std::string name = tensor_name(key);
     const TensorView view = nb::cast<const Tensor&>(tensor).view();
     if (view.device.kind != DeviceKind::cpu) {
-      fail(ErrorKind::user, "tensor \"{}\" is on cuda:{}; the oracle reads host memory",
-           nb::cast<std::string>(name), view.device.index);
+      fail(ErrorKind::user, "tensor \"{}\" is on cuda:{}; the oracle reads host memory", name,
+           view.device.index);
     }
-    views[nb::cast<std::string>(name)] = view;
+    views[name] = view;
   }
   return views;
 }
@@ -39,6 +41,13 @@ auditing::Case make_case(const MoeSpec& spec, const nb::dict& weights, const nb:
   check_weights(spec, named.weights());
   subject.tensors = stack_weights(spec, named.weights());
   for (const auto& [name, view] : host_views(inputs)) {
+    // A name of another kind would be left unread, or take the place of a weight.
+    if (!auditing::is_input(name)) {
+      fail(ErrorKind::user,
+           "inputs hold \"{}\"; the oracle reads \"hidden_states\", \"router_logits\", "
+           "\"topk_ids\" and \"topk_weights\"",
+           name);
+    }
     subject.tensors[name] = auditing::OwnedTensor::copy_of(view);
   }
   return subject;

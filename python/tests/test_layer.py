@@ -49,6 +49,14 @@ def test_an_output_of_another_shape_is_no_answer(problem):
         assert str(raised.value) == f"output has shape {list(shape)}; it must be [7, 64]"
 
 
+@pytest.mark.parametrize("name", ["foo", "token_count", "gate_up_proj"])
+def test_inputs_that_the_oracle_does_not_read_are_refused(problem, name):
+    inputs = {**problem.inputs, name: np.zeros((1,), np.int32)}
+    with pytest.raises(sluice.Error, match=f'inputs hold "{name}"; .*"topk_weights"') as raised:
+        sluice.oracle(problem.spec, problem.weights, inputs)
+    assert raised.value.kind == "user"
+
+
 def test_route_is_the_layers_routing(problem):
     out = sluice.layer(problem.spec, problem.weights, "cpu").forward(problem.hidden, problem.logits)
     ids, weights = sluice.route(
