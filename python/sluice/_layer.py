@@ -132,8 +132,8 @@ def layer(
       shared.gate_up_proj [2S, H], shared.down_proj [H, S], shared_expert_gate [H];
       router.weight [E, H] to enter from hidden states alone;
       gate_up_scale, down_scale, gate_up_global_scale, down_global_scale of quantised formats.
-    backend: a name, a Backend (plugin, faulty or callable), or "auto": the first that honours
-      every field.
+    backend: a name, a Backend (a plugin, a faulty one, or a callable's: :func:`sluice.callable_backend`
+      makes it), or "auto": the first that honours every field.
     threads: 0 for one per core.
     device: the GPU of a backend that has one; weights that are on a GPU decide it themselves. Weights
       may be in host memory or on that GPU.

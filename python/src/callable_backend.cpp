@@ -10,6 +10,7 @@
 #include "bindings.hpp"
 #include "stacked_weights.hpp"
 #include "tensor.hpp"
+#include "values.hpp"
 
 namespace sluice::python {
 namespace {
@@ -109,8 +110,20 @@ Support CallableBackend::supports(const MoeSpec& spec) const {
   return in_python(name_, [&] {
     Support support{"python", {}};
     if (refusals_.is_none()) return support;
-    for (const auto& [field, reason] : nb::cast<nb::dict>(refusals_(spec))) {
-      support.refusals.push_back({nb::cast<std::string>(field), nb::cast<std::string>(reason)});
+    const nb::object given = refusals_(spec);
+    if (given.is_none()) return support;  // a function that ends without a return refuses nothing
+    nb::dict reasons;
+    if (!nb::try_cast(given, reasons)) {
+      fail(ErrorKind::internal, "{}'s refusals are {}; they must be a dict of fields and reasons",
+           name_, shown(given));
+    }
+    for (const auto& [field, reason] : reasons) {
+      Refusal refusal;
+      if (!nb::try_cast(field, refusal.field) || !nb::try_cast(reason, refusal.reason)) {
+        fail(ErrorKind::internal, "{}'s refusals hold {}: {}; fields and reasons are strings",
+             name_, shown(field), shown(reason));
+      }
+      support.refusals.push_back(std::move(refusal));
     }
     return support;
   });

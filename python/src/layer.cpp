@@ -12,6 +12,7 @@
 #include "bindings.hpp"
 #include "layer/named_weights.hpp"
 #include "tensor.hpp"
+#include "values.hpp"
 
 namespace sluice::python {
 namespace {
@@ -31,7 +32,7 @@ std::shared_ptr<Executor> shared_executor(int threads) {
 NamedTensors views_of(const nb::dict& weights) {
   NamedTensors views;
   for (const auto& [name, tensor] : weights) {
-    views[nb::cast<std::string>(name)] = nb::cast<const Tensor&>(tensor).view();
+    views[tensor_name(name)] = nb::cast<const Tensor&>(tensor).view();
   }
   return views;
 }
@@ -42,6 +43,24 @@ int device_of(const NamedTensors& views, int asked) {
     if (view.device.kind != DeviceKind::cpu) return view.device.index;
   }
   return asked;
+}
+
+// A name, a Backend, or None for the first that honours the spec.
+void choose_backend(const nb::object& backend, LayerOptions& options) {
+  if (backend.is_none() || nb::try_cast(backend, options.backend)) return;
+  if (nb::isinstance<Backend>(backend)) {
+    options.instance = nb::cast<const Backend*>(backend);
+    return;
+  }
+  if (PyCallable_Check(backend.ptr()) != 0 || nb::hasattr(backend, "load")) {
+    fail(ErrorKind::user,
+         "backend is {}; sluice.callable_backend(fn, claims) makes a Backend of a callable",
+         shown(backend));
+  }
+  fail(ErrorKind::user,
+       "backend is {}; it must be a backend's name, a sluice.Backend, or what "
+       "sluice.callable_backend makes of a callable",
+       shown(backend));
 }
 
 // MoeLayer behind a lock: forward runs without the GIL, and its workspace serves one call at a
@@ -76,11 +95,7 @@ class PythonLayer {
     LayerOptions options;
     options.workspace_limit = workspace_limit;
     options.load.may_round_slot_outputs = may_round_slot_outputs;
-    if (nb::isinstance<nb::str>(backend)) {
-      options.backend = nb::cast<std::string>(backend);
-    } else if (!backend.is_none()) {
-      options.instance = nb::cast<const Backend*>(backend);
-    }
+    choose_backend(backend, options);
     const NamedTensors views = views_of(weights);
     options.load.device = device_of(views, device);
     const nb::gil_scoped_release release;

@@ -11,6 +11,7 @@
 #include "base/nearest_name.hpp"
 #include "bindings.hpp"
 #include "spec/registry.hpp"
+#include "values.hpp"
 
 namespace sluice::python {
 namespace {
@@ -74,7 +75,13 @@ MoeSpec replace(const MoeSpec& spec, const nb::kwargs& changes) {
   MoeSpec base = spec;
   if (changes.contains(kRoutingMethod)) {
     // The preset replaces the formula, so it must not lose to the fields that stand already.
-    routing_method(nb::cast<std::string>(changes[kRoutingMethod])).apply(base.router);
+    const nb::object asked = changes[kRoutingMethod];
+    std::string name;
+    if (!nb::try_cast(asked, name)) {
+      fail(ErrorKind::user,
+           "routing_method is {}; it must be a name, as in sluice.routing_methods()", shown(asked));
+    }
+    routing_method(name).apply(base.router);
     nb::kwargs others = nb::cast<nb::kwargs>(nb::dict(changes));
     nb::del(others[kRoutingMethod]);
     return with_fields(to_dict(base), others);

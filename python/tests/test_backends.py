@@ -148,6 +148,47 @@ def test_inputs_changed_in_place_are_noticed(problem, torch):
         sluice.layer(problem.spec, problem.weights, backend)(problem.hidden, problem.logits)
 
 
+@pytest.mark.parametrize("backend, message", [
+    (mine, r"backend is <function mine.*sluice.callable_backend\(fn, claims\)"),
+    (3, r"backend is 3 \(int\); it must be a backend's name"),
+    ([], r"backend is \[\] \(list\)"),
+])
+def test_what_is_no_backend_is_said(problem, backend, message):
+    with pytest.raises(sluice.Error, match=message) as raised:
+        sluice.layer(problem.spec, problem.weights, backend)
+    assert raised.value.kind == "user"
+
+
+class Refusing:
+    """A callable's object whose refusals are whatever is given."""
+
+    def __init__(self, refusals):
+        self.refusals = lambda spec: refusals
+
+    def load(self, spec, weights):
+        return lambda hidden_states, *rest: hidden_states
+
+
+def test_refusals_of_none_refuse_nothing(problem):
+    backend = sluice.callable_backend(Refusing(None), "all", name="silent")
+    assert backend.refusals(problem.spec) == {}
+    out = sluice.layer(problem.spec, problem.weights, backend)(problem.hidden, problem.logits)
+    np.testing.assert_array_equal(out, problem.hidden)
+
+
+@pytest.mark.parametrize("refusals, message", [
+    (["router.top_k"], "list.*a dict"),
+    ({"router.top_k": 4}, r"'router.top_k' \(str\): 4 \(int\); .* strings"),
+    ({3: "no"}, r"3 \(int\): 'no' \(str\)"),
+])
+def test_refusals_that_are_none_are_said(problem, refusals, message):
+    backend = sluice.callable_backend(Refusing(refusals), "all", name="odd")
+    for ask in (backend.refusals, lambda spec: sluice.layer(spec, problem.weights, backend)):
+        with pytest.raises(sluice.Error, match="odd's refusals.*" + message) as raised:
+            ask(problem.spec)
+        assert raised.value.kind == "internal"
+
+
 def test_unknown_claims_and_kinds_are_refused():
     with pytest.raises(sluice.Error, match="routed_scaling_factor"):
         sluice.callable_backend(mine, ["routed_scaling_facto"])

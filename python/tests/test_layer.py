@@ -132,6 +132,7 @@ def test_the_spec_decides_the_output_dtype(problem):
     (lambda p: setattr(p, "logits", p.logits[:, 1:]), "router_logits"),
     (lambda p: setattr(p, "logits", p.logits.astype(np.float64)), "router_logits is F64"),
     (lambda p: setattr(p, "hidden", p.hidden.tolist()), "hidden_states: list"),
+    (lambda p: p.weights.update({3: p.weights["down_proj"]}), r"a tensor's name is 3 \(int\)"),
 ])
 def test_bad_tensors_are_named(problem, change, message):
     change(problem)

@@ -65,6 +65,7 @@ def test_attributes_that_say_all_or_none_can_be_given_back():
     (dict(score_func="sigmod"), "sigmoid"),
     (dict(routing_method="DeepseekV3"), "DeepSeekV3"),
     (dict(top_k=2.5), "top_k"),
+    (dict(routing_method=3), r"routing_method is 3 \(int\)"),
 ])
 def test_nonsense_is_refused_by_name(change, message):
     with pytest.raises(sluice.Error, match=message) as raised:
