@@ -85,6 +85,13 @@ TEST(EvalVerb, ShotsComeFirst) {
                  "--shots asks for 99");
 }
 
+TEST(EvalVerb, RefusesFaultsThatWriteOutsideTheirBuffers) {
+  for (const std::string fault : {"output-overrun", "workspace-overrun", "zero-tokens-write"}) {
+    expect_refusal(kEval + kShort + "--limit 1 --backends cpu --inject double:x --inject " + fault,
+                   "sluice audit --inject " + fault);
+  }
+}
+
 TEST(EvalVerb, RefusesUnknownNames) {
   const ScratchDirectory scratch;
   const std::string records = " --records '" + scratch.file("r.jsonl") + "'";

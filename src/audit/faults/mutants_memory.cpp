@@ -1,6 +1,7 @@
 // J: padding and unwritten memory. K: zero tokens. L: sizes. O: races and in-place. P: chunk
 // tails. Q: silent substitution.
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <limits>
@@ -9,6 +10,7 @@
 
 #include "audit/faults/edit_weights.hpp"
 #include "audit/faults/mutant_tables.hpp"
+#include "audit/faults/overruns.hpp"
 #include "audit/faults/reroute.hpp"
 #include "audit/faults/split_run.hpp"
 #include "base/fail.hpp"
@@ -377,6 +379,12 @@ void add_substitutions(std::vector<Mutant>& list) {
 }
 
 }  // namespace
+
+bool writes_outside_its_buffers(std::string_view fault) {
+  constexpr std::array<std::string_view, 3> kOverruns{"output-overrun", "workspace-overrun",
+                                                      "zero-tokens-write"};
+  return std::ranges::find(kOverruns, fault) != kOverruns.end();
+}
 
 void add_memory_mutants(std::vector<Mutant>& list) {
   add_padding(list);
