@@ -117,11 +117,15 @@ std::string records_path(const Options& options) {
 }
 
 std::string settings_of(const Options& options, const std::vector<EvalRun>& runs,
-                        std::span<const Problem> problems) {
+                        std::span<const Problem> problems, const Tokenizer& tokenizer,
+                        const EvalOptions& eval) {
   nlohmann::ordered_json names = nlohmann::ordered_json::array();
   for (const EvalRun& run : runs) names.push_back(run.name);
   return nlohmann::ordered_json{
       {"model", fingerprint_model(options.model.directory)},
+      {"tokenizer", fingerprint_tokenizer(options.model.directory)},
+      {"stop_ids", eval.stop_ids},
+      {"first_prompt", fingerprint_prompt(tokenizer, eval.prompt, problems.front())},
       {"data", fingerprint_problems(problems)},
       {"problems", problems.size()},
       {"runs", names},
@@ -174,7 +178,7 @@ EvalReport evaluate(const Options& options, const std::vector<EvalRun>& runs,
   eval.stop_ids = stop_ids(options.model.directory, tokenizer);
   eval.records = records_path(options);
   eval.resume = options.resume;
-  eval.settings = settings_of(options, runs, problems);
+  eval.settings = settings_of(options, runs, problems, tokenizer, eval);
   ProgressLine line("evaluating");
   eval.progress = [&](std::size_t done, std::size_t total) {
     line.update(static_cast<double>(done), static_cast<double>(total),

@@ -146,8 +146,12 @@ EvalReport evaluate_gsm8k(std::span<const EvalSubject> subjects, const Tokenizer
                           std::span<const Problem> problems, const EvalOptions& options = {});
 
 // 16 hexadecimal digits over a checkpoint's config and tensors (names, types, shapes, the first and
-// last bytes of each) and over problems: they key the records.
+// last bytes of each), over the files of its tokenizer, over a prompt as text and ids, and over
+// problems: they key the records.
 std::string fingerprint_model(const std::string& directory);
+std::string fingerprint_tokenizer(const std::string& directory);
+std::string fingerprint_prompt(const Tokenizer& tokenizer, const PromptStyle& style,
+                               const Problem& problem);
 std::string fingerprint_problems(std::span<const Problem> problems);
 
 }  // namespace sluice

@@ -1,8 +1,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <sluice/checkpoint.hpp>
 #include <sluice/eval.hpp>
+
+#include "base/absent.hpp"
+#include "checkpoint/read_text.hpp"
 
 namespace sluice {
 namespace {
@@ -42,6 +46,32 @@ std::string fingerprint_model(const std::string& directory) {
     fingerprint.add(bytes, sample);
     fingerprint.add(bytes + tensor.bytes - sample, sample);
   }
+  return fingerprint.text();
+}
+
+// Everything that Tokenizer::load may read.
+std::string fingerprint_tokenizer(const std::string& directory) {
+  constexpr std::size_t kLongest = std::size_t{512} << 20;  // no less than it reads
+  Fingerprint fingerprint;
+  for (const std::string name :
+       {"tokenizer.json", "tiktoken.model", "tokenizer_config.json", "chat_template.jinja"}) {
+    const std::filesystem::path path = std::filesystem::path(directory) / name;
+    if (is_absent(path)) continue;
+    fingerprint.add(name);
+    fingerprint.add(read_text(path, kLongest));
+  }
+  return fingerprint.text();
+}
+
+std::string fingerprint_prompt(const Tokenizer& tokenizer, const PromptStyle& style,
+                               const Problem& problem) {
+  const std::string text = style.chat
+                               ? tokenizer.render_chat(build_chat(style, problem.question), true)
+                               : build_prompt(style, problem.question);
+  Fingerprint fingerprint;
+  fingerprint.add(text);
+  const auto ids = tokenizer.encode(text, !style.chat);
+  fingerprint.add(ids.data(), ids.size() * sizeof(TokenId));
   return fingerprint.text();
 }
 

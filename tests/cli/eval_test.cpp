@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "cli/sluice_program.hpp"
 
@@ -53,6 +54,24 @@ TEST(EvalVerb, ResumesItsRecordsAndRefusesOthers) {
   EXPECT_EQ(scratch.read("r.jsonl"), records);
   expect_refusal(common + kShort + "--limit 3", "problems: 2 in the records, 3 now");
   expect_refusal(common + "--limit 2 --max-new-tokens 8", "max_new_tokens: 16 in the records");
+}
+
+// The weights are not all that answers depend on.
+TEST(EvalVerb, RefusesRecordsOfAnotherTokenizerOrOtherStopIds) {
+  const ScratchDirectory scratch;
+  const std::string model = scratch.file("model");
+  std::filesystem::copy(kDemo + "/trinity-tiny", model);
+  const std::string common = "eval gsm8k --model '" + model + "' --data '" + kDemo +
+                             "/problems/test.jsonl' --limit 1 --max-new-tokens 2 --backends cpu" +
+                             " --records '" + scratch.file("r.jsonl") + "' --resume";
+  expect_success(common);
+  scratch.write("model/generation_config.json", R"({"eos_token_id": [1655, 3]})");
+  expect_refusal(common, "stop_ids: [1655] in the records, [1655,3] now");
+  std::filesystem::copy(kDemo + "/trinity-tiny/generation_config.json", model,
+                        std::filesystem::copy_options::overwrite_existing);
+  scratch.write("model/chat_template.jinja", "{{ messages[0].content }}");
+  expect_refusal(common, "tokenizer: ");
+  expect_refusal(common + " --chat", "first_prompt: ");
 }
 
 TEST(EvalVerb, ScoresCompletionsMadeElsewhere) {
