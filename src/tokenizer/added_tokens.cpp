@@ -1,5 +1,6 @@
 #include "tokenizer/added_tokens.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/fail.hpp"
@@ -89,9 +90,11 @@ std::vector<Piece> AddedTokens::split(std::string_view text, bool recognise_spec
                                (end < text.size() && is_word(first_character(text.substr(end)))))) {
       continue;
     }
-    // White space taken by an earlier token stays with it; hence `done` on the left. On the right
-    // a following token may claim what this one stripped, as in Hugging Face's code.
+    // White space taken by an earlier token stays with it; hence `done` on the left, even where the
+    // match itself is such white space. On the right a following token that strips nothing on its
+    // left may claim what this one stripped, as in Hugging Face's code.
     if (token->lstrip) {
+      begin = std::max(begin, done);
       while (begin > done && is_space(last_character(text.substr(0, begin)))) {
         begin -= last_character(text.substr(0, begin)).size();
       }
@@ -101,6 +104,7 @@ std::vector<Piece> AddedTokens::split(std::string_view text, bool recognise_spec
         end += first_character(text.substr(end)).size();
       }
     }
+    if (begin >= end) continue;  // an earlier token took all of it
     if (done < begin) pieces.push_back({text.substr(done, begin - done), nullptr});
     pieces.push_back({text.substr(begin, end - begin), token});
     done = end;

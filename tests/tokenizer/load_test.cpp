@@ -83,6 +83,32 @@ TEST(Load, SpecialTextCanBeOrdinary) {
   EXPECT_EQ(t.decode(t.encode(text)), "x");
 }
 
+// Ids of Hugging Face tokenizers 0.23.3; <r> takes the white space behind it, "\n" what is before
+// it.
+TEST(Load, WhiteSpaceBetweenStrippingTokensCountsOnce) {
+  const auto with = [](bool lstrip, bool rstrip) {
+    Json file = trinity();
+    Json token = file["added_tokens"][0];
+    token.update({{"id", 594}, {"content", "<r>"}, {"lstrip", false}, {"rstrip", true}});
+    file["added_tokens"].push_back(token);
+    token.update({{"id", 595}, {"content", "\n"}, {"lstrip", lstrip}, {"rstrip", rstrip}});
+    file["added_tokens"].push_back(token);
+    return made(file);
+  };
+  const auto left = with(true, false);
+  using Ids = std::vector<TokenId>;
+  EXPECT_EQ(left.encode("<r>\nx", false), (Ids{594, 87}));
+  EXPECT_EQ(left.encode("\n<r>\n", false), (Ids{595, 594}));
+  EXPECT_EQ(left.encode("<r>\n<r>", false), (Ids{594, 594}));
+  EXPECT_EQ(left.encode("x \n y", false), (Ids{87, 595, 220, 88}));
+  // Hugging Face panics on these two.
+  EXPECT_EQ(left.encode("<r>\n\nx", false), (Ids{594, 87}));
+  EXPECT_EQ(left.encode("<r> \n x", false), (Ids{594, 87}));
+  EXPECT_EQ(with(true, true).encode("<r>\n \n\nx", false), (Ids{594, 87}));
+  // Without lstrip it claims what was stripped.
+  EXPECT_EQ(with(false, false).encode("<r>\n\nx", false), (Ids{594, 595, 595, 87}));
+}
+
 TEST(Load, UnknownComponentsAreRefusedByName) {
   const std::vector<std::pair<std::string, std::string>> cases{
       {R"([{"op": "replace", "path": "/normalizer", "value": {"type": "NFKC"}}])",
