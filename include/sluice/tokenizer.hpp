@@ -32,8 +32,9 @@ enum class SpecialText : std::uint8_t { recognised, ordinary };
 class Tokenizer {
  public:
   // Reads tokenizer.json, else tiktoken.model; beside it tokenizer_config.json (optional for
-  // tokenizer.json) and chat_template.jinja (optional; wins over the config's "chat_template").
-  // An empty file or a link to nowhere is damage, not absence. Throws Error(checkpoint) for a damaged or oversized file and Error(unsupported) for a
+  // tokenizer.json) and chat_template.jinja (optional; wins over the config's "chat_template"). An
+  // empty file or a link to nowhere is damage, not absence. Throws Error(user) for what is no
+  // directory, Error(checkpoint) for a damaged or oversized file and Error(unsupported) for a
   // component (normalizer, pre-tokenizer, model, decoder …) that is not known, by name.
   static Tokenizer load(const std::filesystem::path& directory);
   // The same from texts. Of a tokenizer.json `config_json` may be empty: no named special tokens,

@@ -50,6 +50,22 @@ std::optional<std::string> read_if_present(const fs::path& path) {
   return text;
 }
 
+// Before its files are missed: the path is what is wrong.
+void check_directory(const fs::path& directory) {
+  std::error_code error;
+  const fs::file_status status = fs::status(directory, error);
+  if (fs::is_directory(status)) return;
+  if (status.type() == fs::file_type::not_found) {
+    fail(ErrorKind::user, "there is no directory \"{}\"; give the directory of the checkpoint",
+         directory.string());
+  }
+  if (!fs::exists(status)) {
+    fail(ErrorKind::user, "{} cannot be read: {}", directory.string(), error.message());
+  }
+  fail(ErrorKind::user, "{} is not a directory; give the directory of the checkpoint",
+       directory.string());
+}
+
 std::optional<TokenId> named_token(const tokenizer::Pipeline& pipeline, std::string_view name,
                                    const std::optional<std::string>& token) {
   if (!token) return std::nullopt;
@@ -78,6 +94,7 @@ struct Tokenizer::Impl {
 };
 
 Tokenizer Tokenizer::load(const fs::path& directory) {
+  check_directory(directory);
   const auto config_text = read_if_present(directory / "tokenizer_config.json");
   tokenizer::TokenizerConfig config = config_of(config_text.value_or(""));
   if (auto chat = read_if_present(directory / "chat_template.jinja")) config.chat_template = chat;

@@ -37,7 +37,7 @@ TEST(Usage, MistakesAreOneLineAndExitTwo) {
   expect_refusal("eval gsm8k", "--model");
   expect_refusal("inspect", "");
   expect_refusal("tokenize --model /nonexistent hello", "/nonexistent");
-  expect_refusal("run --model /nonexistent hello", "/nonexistent");
+  expect_refusal("run --model /nonexistent hello", "there is no directory \"/nonexistent\"");
   expect_refusal("inspect /nonexistent", "/nonexistent");
   expect_refusal("inspect --spec /nonexistent.json", "/nonexistent.json");
   expect_refusal("inspect --config /tmp", "/tmp: it is a directory");

@@ -177,6 +177,16 @@ TEST_F(Directory, TokenizerJsonComesBeforeTiktokenAndJinjaBeforeTheConfig) {
                [&] { Tokenizer::load(path_); });
 }
 
+TEST_F(Directory, APathThatIsNoneIsCalledWrong) {
+  write("file", "x");
+  const auto refused = [](const std::filesystem::path& path, const std::string& part) {
+    expect_error(ErrorKind::user, part, [&] { Tokenizer::load(path); });
+  };
+  refused(path_ / "nowhere", "there is no directory \"" + (path_ / "nowhere").string() + "\"");
+  refused("", "there is no directory \"\"");
+  refused(path_ / "file", "file is not a directory");
+}
+
 // The special tokens of tiktoken.model stand in tokenizer_config.json alone.
 TEST_F(Directory, ALostFileIsNotAnAbsentOne) {
   write("tiktoken.model", read_text(data_path("tokenizer/kimi/tiktoken.model")));
