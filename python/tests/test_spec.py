@@ -3,6 +3,7 @@
 import json
 import pickle
 
+import numpy as np
 import pytest
 
 import sluice
@@ -71,6 +72,39 @@ def test_nonsense_is_refused_by_name(change, message):
     with pytest.raises(sluice.Error, match=message) as raised:
         sluice.MoeSpec(**SIZES).replace(**change)
     assert raised.value.kind == "user"
+
+
+def test_numpys_numbers_are_numbers():
+    plain = sluice.MoeSpec(num_experts=8, top_k=2, hidden_size=64, intermediate_size=128,
+                           routed_scaling_factor=2.5, norm_topk_prob=True, swiglu_limit=7.0,
+                           expert_map=[*range(8)])
+    numpys = sluice.MoeSpec(num_experts=np.int64(8), top_k=np.uint8(2), hidden_size=np.array(64),
+                            intermediate_size=128, routed_scaling_factor=np.float32(2.5),
+                            norm_topk_prob=np.bool_(True), swiglu_limit=np.float64(7.0),
+                            expert_map=np.arange(8))
+    assert numpys == plain
+    assert plain.replace(expert_map=[np.int32(i) for i in range(8)]) == plain
+    assert plain.replace(swiglu_limit=np.float32("inf")).swiglu_limit == float("inf")
+    groups = plain.to_dict()
+    groups["router"]["num_experts"] = np.int64(8)
+    assert sluice.MoeSpec.from_dict(groups) == plain
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(routed_scaling_factor=float("nan")), "router.routed_scaling_factor is nan; .* finite"),
+    (dict(routed_scaling_factor=np.float32("inf")), "router.routed_scaling_factor is inf"),
+    (dict(swiglu_limit=float("-inf")), "swiglu_limit is -inf"),
+    (dict(top_k=object()), "router.top_k is <object"),
+    (dict(top_k=2j), r"router.top_k is 2j \(complex\)"),
+    (dict(top_k=np.float32(2.5)), "top_k"),
+    (dict(expert_map=np.zeros((2, 8), np.int64)), "expert_map is "),
+    (dict(expert_map=[object()] * 16), "expert_map is <object"),
+])
+def test_values_that_json_cannot_say_are_refused_by_field(change, message):
+    for make in (sluice.MoeSpec(**SIZES).replace, lambda **c: sluice.MoeSpec(**{**SIZES, **c})):
+        with pytest.raises(sluice.Error, match=message) as raised:
+            make(**change)
+        assert raised.value.kind == "user"
 
 
 def test_a_misspelt_attribute_names_the_nearest():
