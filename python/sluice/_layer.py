@@ -6,6 +6,7 @@ from typing import Any, Mapping, NamedTuple
 
 from . import _arrays, _core
 from ._core import Backend, MoeSpec
+from ._errors import Error
 
 
 class LayerOutput(NamedTuple):
@@ -46,6 +47,8 @@ class Layer:
 
     def workspace_bytes(self, tokens: int) -> int:
         """What a call of that many tokens needs; kept for later calls."""
+        if tokens < 0:
+            raise Error(f"tokens is {tokens}; it must be 0 or more")
         return self._core.workspace_bytes(tokens)
 
     def forward(
@@ -83,6 +86,9 @@ class Layer:
                             ("topk_ids", topk_ids), ("topk_weights", topk_weights)):
             _arrays.check_ordered(array, name, stream)
         hidden = _arrays.view(hidden_states, "hidden_states")
+        # Before the output is made, which may have to be of this type.
+        if hidden.dtype not in ("F32", "BF16", "F16"):
+            raise Error(f"hidden_states is {hidden.dtype}; it must be F32, BF16 or F16")
         tokens = hidden.shape[0] if hidden.shape else 0
         top_k = self._core.spec.top_k
         if output is None:

@@ -141,6 +141,18 @@ def test_bad_tensors_are_named(problem, change, message):
     assert raised.value.kind == "user"
 
 
+@pytest.mark.parametrize("dtype, name", [(bool, "BOOL"), (np.int32, "I32"), (np.float64, "F64")])
+def test_hidden_states_of_other_types_are_named(problem, dtype, name):
+    layer = sluice.layer(problem.spec, problem.weights)
+    with pytest.raises(sluice.Error, match=f"hidden_states is {name}; it must be F32, BF16 or F16"):
+        layer(problem.hidden.astype(dtype), problem.logits)
+
+
+def test_workspace_is_for_no_fewer_than_no_tokens(problem):
+    with pytest.raises(sluice.Error, match="tokens is -5; it must be 0 or more"):
+        sluice.layer(problem.spec, problem.weights).workspace_bytes(-5)
+
+
 def test_bad_routing_names_the_token(problem):
     layer = sluice.layer(problem.spec, problem.weights)
     ids = np.tile(np.int32([0, 1, 2]), (7, 1))
