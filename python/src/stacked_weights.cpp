@@ -63,6 +63,12 @@ OwnedTensor stack(const ExpertMatrices& gate, const ExpertMatrices& up) {
   return stack(groups);
 }
 
+// Of matrices that nobody holds. Those of quantised formats have no width to tell either.
+DType plain_dtype(WeightFormat format) {
+  if (format == WeightFormat::f32) return DType::f32;
+  return format == WeightFormat::f16 ? DType::f16 : DType::bf16;
+}
+
 OwnedTensor without_first_axis(const OwnedTensor& stacked) {
   const TensorView view = stacked.view();
   Shape shape;
@@ -90,8 +96,9 @@ StackedWeights stack_weights(const MoeSpec& spec, const MoeWeights& weights) {
     const std::int64_t hidden = spec.experts.hidden_size;
     const std::int64_t width = local_width(spec);
     const std::int64_t rows = is_gated(spec.experts.activation) ? 2 * width : width;
-    add("gate_up_proj", OwnedTensor(DType::f32, {0, rows, hidden}));
-    add("down_proj", OwnedTensor(DType::f32, {0, hidden, width}));
+    const DType dtype = plain_dtype(spec.experts.weight_format);
+    add("gate_up_proj", OwnedTensor(dtype, {0, rows, hidden}));
+    add("down_proj", OwnedTensor(dtype, {0, hidden, width}));
   }
   add_view("gate_up_bias", weights.gate_up_bias);
   add_view("down_bias", weights.down_bias);

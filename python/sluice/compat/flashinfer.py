@@ -128,6 +128,8 @@ def _constant(values: Any, name: str, experts: int) -> float | None:
     if array.shape != (experts,) or array.dtype != "F32":
         raise Error(f"{name} has shape {array.shape} and dtype {array.dtype}; it must be "
                     f"[{experts}] F32")
+    if experts == 0:
+        return None  # of a rank without experts: nothing depends on it
     floats = _small.bits(values, name)
     if not (floats == floats[0]).all():
         raise _refuse(f"{name} differs between experts ({floats.min()} … {floats.max()}); a layer "
