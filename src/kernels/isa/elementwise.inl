@@ -72,7 +72,8 @@ SLUICE_INLINE Vector exp_f32(Vector x) {
   return p * float_of((bits_of(shifted) - bits_of(round) + 127u) << 23);
 }
 
-// Zero where exp_f32 is held: times a gate that is as large as it is negative it would not be small.
+// Zero where exp_f32 is held: times a gate that is as large as it is negative it would not be
+// small.
 SLUICE_INLINE Vector sigmoid(Vector x) {
   const Vector held = 1.0f / (1.0f + exp_f32(-x));
   return x < -88.0f ? Vector{} : held;
