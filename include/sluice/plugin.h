@@ -219,13 +219,15 @@ typedef struct sluice_plugin {
   const char* const* (*claims)(void);
   /* Limits beyond the claims (sizes, combinations). May be null: no limits. */
   sluice_status (*supports)(const sluice_spec* spec, sluice_message* message);
-  /* threads: how many the plugin may use. */
+  /* threads: how many the plugin may use. With SLUICE_OK, *layer must not be null. */
   sluice_status (*load)(const sluice_spec* spec, const sluice_weights* weights, int32_t threads,
                         sluice_layer** layer, sluice_message* message);
   void (*unload)(sluice_layer* layer);
-  /* Exact bytes that forward() needs for this many tokens. May be null: none. */
+  /* Exact bytes that forward() needs for this many tokens, at most 2^62: it cannot fail. Must not
+   * fall when tokens grow: one workspace serves all smaller calls. May be null: none. */
   uint64_t (*workspace_bytes)(const sluice_layer* layer, int64_t tokens);
-  /* tokens >= 1. The workspace is 256-byte aligned and uninitialised. */
+  /* tokens >= 1. The workspace is 256-byte aligned and uninitialised. One layer may be called from
+   * several threads, also at once, each with a workspace of its own. */
   sluice_status (*forward)(const sluice_layer* layer, const sluice_forward_input* input,
                            const sluice_forward_output* output, void* workspace,
                            uint64_t workspace_bytes, sluice_message* message);

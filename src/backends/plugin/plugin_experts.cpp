@@ -1,6 +1,7 @@
 #include "backends/plugin/plugin_experts.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #include "backends/plugin/c_spec.hpp"
@@ -29,13 +30,26 @@ PluginExperts::PluginExperts(std::shared_ptr<const SharedObject> object, const M
     throw Error(status == SLUICE_REFUSED ? ErrorKind::unsupported : ErrorKind::internal,
                 describe_failure(*object_, "load", message));
   }
+  if (layer_ == nullptr) {
+    fail(ErrorKind::internal, "plugin {}: load returned SLUICE_OK and left the layer null",
+         object_->plugin().name);
+  }
 }
 
 PluginExperts::~PluginExperts() { object_->plugin().unload(layer_); }
 
 std::size_t PluginExperts::workspace_bytes(std::int64_t tokens) const {
   const auto ask = object_->plugin().workspace_bytes;
-  return ask == nullptr ? 0 : ask(layer_, tokens);
+  if (ask == nullptr) return 0;
+  // An error given as -1 would overflow where sizes are added up, to a workspace of nothing.
+  constexpr std::uint64_t kMost = std::uint64_t{1} << 62;
+  const std::uint64_t bytes = ask(layer_, tokens);
+  if (bytes > kMost) {
+    fail(ErrorKind::internal,
+         "plugin {}: workspace_bytes is {} for {} tokens; it must be in [0, {}]",
+         object_->plugin().name, bytes, tokens, kMost);
+  }
+  return bytes;
 }
 
 void PluginExperts::forward(const ForwardInput& input, const ForwardOutput& output,
