@@ -29,6 +29,12 @@ double swiglu(const ExpertSpec& experts, double gate, double up) {
   return gate * sigmoid(experts.swiglu_alpha * gate) * (up + experts.swiglu_beta);
 }
 
+// By comparison, so that NaN passes through and -infinity, whose product with 0 is NaN, does not.
+double relu2(double gate) {
+  if (gate <= 0.0) return 0.0;
+  return gate * gate;
+}
+
 }  // namespace
 
 double activate(const ExpertSpec& experts, double gate, double up) {
@@ -40,7 +46,7 @@ double activate(const ExpertSpec& experts, double gate, double up) {
     case Activation::geglu_tanh:
       return gelu_tanh(gate) * up;
     case Activation::relu2:
-      return gate > 0.0 ? gate * gate : gate * 0.0;
+      return relu2(gate);
     case Activation::silu:
       return gate * sigmoid(gate);
     case Activation::gelu:
