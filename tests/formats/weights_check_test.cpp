@@ -212,5 +212,17 @@ TEST(SplitExperts, ViewsStepThroughTheStack) {
   EXPECT_THROW(split_experts({}), Error);
 }
 
+TEST(WeightsCheck, ARankWithoutExpertsNeedsNoAddressOfItsBiases) {
+  Layer layer = full_layer();
+  layer.spec.layer.local_expert_offset = 6;
+  layer.spec.layer.num_local_experts = 0;
+  layer.weights.gate_up_proj = layer.weights.down_proj = {};
+  layer.weights.gate_up_bias = {nullptr, DType::f32, {0, 16}, {}};
+  layer.weights.down_bias = {};
+  EXPECT_EQ(complaint(layer), "");
+  layer.weights.gate_up_bias = tensor(DType::f32, {1, 16});
+  EXPECT_NE(complaint(layer).find("gate_up_bias"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace sluice
