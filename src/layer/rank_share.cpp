@@ -23,31 +23,43 @@ struct RankFacts {
   float tp_size;
   float tp_rank;
   float shared_experts;
+  float num_experts;
+  float hidden_size;
 };
 
 // What every rank's spec says, known to every rank. A gather, as a sum of zeros and one value.
-std::vector<RankFacts> gather_facts(const LayerSpec& layer, Collective& collective) {
-  constexpr std::size_t kFacts = 3;
+std::vector<RankFacts> gather_facts(const MoeSpec& spec, Collective& collective) {
+  constexpr std::size_t kFacts = 5;
+  const LayerSpec& layer = spec.layer;
   const auto ranks = static_cast<std::size_t>(collective.size());
   std::vector<float> values(ranks * kFacts);
   float* own = values.data() + static_cast<std::size_t>(collective.rank()) * kFacts;
   own[0] = static_cast<float>(layer.tp_size);
   own[1] = static_cast<float>(layer.tp_rank);
   own[2] = static_cast<float>(layer.num_shared_experts);
+  own[3] = static_cast<float>(spec.router.num_experts);
+  own[4] = static_cast<float>(spec.experts.hidden_size);
   collective.sum(values);
   std::vector<RankFacts> facts;
   for (std::size_t i = 0; i < values.size(); i += kFacts) {
-    facts.push_back({values[i], values[i + 1], values[i + 2]});
+    facts.push_back({values[i], values[i + 1], values[i + 2], values[i + 3], values[i + 4]});
   }
   return facts;
 }
 
-void check_one_tp_size(const std::vector<RankFacts>& ranks) {
+void check_same(const char* field, float RankFacts::*fact, const std::vector<RankFacts>& ranks) {
   for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
-    if (ranks[rank].tp_size == ranks[0].tp_size) continue;
-    fail(ErrorKind::user, "layer.tp_size is {} on rank 0 and {} on rank {}; it must be the same",
-         ranks[0].tp_size, ranks[rank].tp_size, rank);
+    if (ranks[rank].*fact == ranks[0].*fact) continue;
+    fail(ErrorKind::user, "{} is {} on rank 0 and {} on rank {}; it must be the same", field,
+         ranks[0].*fact, ranks[rank].*fact, rank);
   }
+}
+
+// Before any other sum over ranks: these are what its length comes from.
+void check_same_sizes(const std::vector<RankFacts>& ranks) {
+  check_same("layer.tp_size", &RankFacts::tp_size, ranks);
+  check_same("router.num_experts", &RankFacts::num_experts, ranks);
+  check_same("experts.hidden_size", &RankFacts::hidden_size, ranks);
 }
 
 void check_every_expert_once(const MoeSpec& spec, Collective& collective) {
@@ -98,8 +110,8 @@ void check_shared_slices(const std::vector<RankFacts>& ranks) {
 RankShare rank_share(const MoeSpec& spec, const MoeWeights& weights, Collective& collective) {
   RankShare share{spec, weights};
   if (collective.size() == 1) return share;
-  const auto ranks = gather_facts(spec.layer, collective);
-  check_one_tp_size(ranks);
+  const auto ranks = gather_facts(spec, collective);
+  check_same_sizes(ranks);
   check_shared_slices(ranks);
   check_every_expert_once(spec, collective);
   if (!computes_shared_experts(ranks, collective.rank())) drop_shared_experts(share);

@@ -200,6 +200,30 @@ TEST(Collective, RanksMustSliceAlike) {
   });
 }
 
+// Their sums would not even be of the same length.
+TEST(Collective, RanksMustHaveLayersOfOneSize) {
+  const auto message = [](const std::function<void(MoeSpec&)>& change) {
+    std::vector<std::string> messages(2);
+    on_ranks(2, [&](int rank, auto collective) {
+      const SmallLayer small;
+      const Shard shard = rank == 0 ? slice(0, 3) : slice(3, 2);
+      MoeSpec spec = with_shard(small.spec, shard);
+      if (rank == 1) change(spec);
+      try {
+        MoeLayer(spec, small.weights(shard.experts), reference(collective));
+      } catch (const Error& error) {
+        messages[static_cast<std::size_t>(rank)] = error.what();
+      }
+    });
+    EXPECT_EQ(messages[0], messages[1]);
+    return messages[0];
+  };
+  EXPECT_EQ(message([](MoeSpec& spec) { spec.router.num_experts = 5; }),
+            "router.num_experts is 6 on rank 0 and 5 on rank 1; it must be the same");
+  EXPECT_EQ(message([](MoeSpec& spec) { spec.experts.hidden_size = 16; }),
+            "experts.hidden_size is 8 on rank 0 and 16 on rank 1; it must be the same");
+}
+
 TEST(Collective, RanksAboveTheFirstNeedNoSharedTensors) {
   const SmallLayer small;
   Tokens whole(4);
