@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <initializer_list>
 #include <string>
@@ -19,11 +20,9 @@ void check_tensor(const char* name, const TensorView& tensor, const Shape& shape
     fail(ErrorKind::user, "{} has shape {}; the layer needs {}", name, to_string(tensor.shape),
          to_string(shape));
   }
-  std::vector<std::string_view> names;
-  for (DType dtype : dtypes) {
-    if (tensor.dtype == dtype) return;
-    names.push_back(to_string(dtype));
-  }
+  if (std::find(dtypes.begin(), dtypes.end(), tensor.dtype) != dtypes.end()) return;
+  std::vector<std::string_view> names;  // here, because a forward must not allocate
+  for (DType dtype : dtypes) names.push_back(to_string(dtype));
   fail(ErrorKind::user, "{} is {}; the layer needs {}", name, to_string(tensor.dtype),
        fmt::join(names, " or "));
 }
@@ -108,7 +107,8 @@ Entry entry_of(const ForwardInput& input) {
 Entry check_forward(const MoeSpec& spec, DType output_dtype, const ForwardInput& input,
                     const ForwardOutput& output) {
   const TensorView& hidden = input.hidden_states;
-  if (hidden.shape.rank() != 2 || hidden.shape[1] != spec.experts.hidden_size) {
+  if (hidden.shape.rank() != 2 || hidden.shape[0] < 0 ||
+      hidden.shape[1] != spec.experts.hidden_size) {
     fail(ErrorKind::user, "hidden_states has shape {}; the layer needs [tokens, {}]",
          to_string(hidden.shape), spec.experts.hidden_size);
   }

@@ -104,6 +104,10 @@ TEST_F(CheckForward, RefusesShapesAndDtypes) {
   ForwardInput input = tokens.from_logits();
   input.hidden_states.shape = {2, 16};
   expect_refusal(input, tokens.views(), "[tokens, 8]");
+  input.hidden_states.shape = {-1, 8};
+  ForwardOutput negative = tokens.views();
+  negative.output.shape = {-1, 8};
+  expect_refusal(input, negative, "hidden_states has shape [-1, 8]; the layer needs [tokens, 8]");
   input = tokens.from_logits();
   input.router_logits.shape = {2, 5};
   expect_refusal(input, tokens.views(), "router_logits has shape [2, 5]; the layer needs [2, 6]");
