@@ -69,7 +69,7 @@ TEST(EvalVerb, RefusesRecordsOfAnotherTokenizerOrOtherStopIds) {
   expect_refusal(common, "stop_ids: [1655] in the records, [1655,3] now");
   std::filesystem::copy(kDemo + "/trinity-tiny/generation_config.json", model,
                         std::filesystem::copy_options::overwrite_existing);
-  scratch.write("model/chat_template.jinja", "{{ messages[0].content }}");
+  scratch.write("model/chat_template.jinja", "Q: {{ messages[0].content }}");
   expect_refusal(common, "tokenizer: ");
   expect_refusal(common + " --chat", "first_prompt: ");
 }
