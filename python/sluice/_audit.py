@@ -114,7 +114,8 @@ def audit(
     replay_directory      where failing cases are written, for `sluice layer`; empty: nowhere
     progress called with each check's name
 
-    fn runs in this process: a crash in it ends the process. Exceptions are failures of the report.
+    fn runs in this process: a crash in it ends the process. Exceptions are failures of the report;
+    KeyboardInterrupt and SystemExit end the audit. Ctrl-C is seen between two calls of fn, too.
     Raises Error (user) for an unknown suite, and for a spec that the claims do not cover.
     """
     subject = _subject(fn, claims, name, arrays, device, batch_invariant)

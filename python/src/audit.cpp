@@ -12,7 +12,12 @@
 namespace sluice::python {
 namespace {
 
-// The audit runs without the GIL; between checks it looks at signals, so that Ctrl-C ends it.
+// The audit runs without the GIL; it looks at signals now and then, so that Ctrl-C ends it.
+void check_signals() {
+  const nb::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals() != 0) nb::raise_python_error();
+}
+
 std::function<void(std::string_view)> watched(nb::object progress) {
   // Shared: the audit copies its options without the GIL, and an object's count needs it.
   const std::shared_ptr<nb::object> held(new nb::object(std::move(progress)), [](nb::object* last) {
@@ -20,8 +25,8 @@ std::function<void(std::string_view)> watched(nb::object progress) {
     delete last;
   });
   return [held](std::string_view check) {
+    check_signals();
     const nb::gil_scoped_acquire gil;
-    if (PyErr_CheckSignals() != 0) nb::raise_python_error();
     if (!held->is_none()) (*held)(check);
   };
 }
@@ -52,6 +57,7 @@ AuditOptions options_of(const Settings& settings, nb::object progress) {
   options.diagnose = settings.diagnose;
   options.replay_directory = settings.replay_directory;
   options.progress = watched(std::move(progress));
+  options.before_call = check_signals;
   return options;
 }
 

@@ -3,10 +3,10 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <csignal>
 #include <cstring>
 
 #include "base/fail.hpp"
+#include "base/interruption.hpp"
 #include "bindings.hpp"
 #include "stacked_weights.hpp"
 #include "tensor.hpp"
@@ -16,11 +16,10 @@ namespace sluice::python {
 namespace {
 
 [[noreturn]] void rethrow(const std::string& who, const nb::python_error& raised) {
+  // KeyboardInterrupt, SystemExit: they end what runs, and say nothing of the callable.
+  if (!raised.matches(PyExc_Exception)) throw Interruption{std::current_exception()};
   const std::string type = nb::type_name(raised.type()).c_str();
   const std::string text = nb::str(raised.value()).c_str();
-  // Left pending for whoever looks at signals next: the library between here and there would take
-  // an interrupt for a failure of the callable.
-  if (raised.matches(PyExc_KeyboardInterrupt)) PyErr_SetInterruptEx(SIGINT);
   fail(ErrorKind::internal, "{} raised {}: {}", who, type, text);
 }
 

@@ -121,6 +121,38 @@ def test_interrupts_end_the_audit():
     timer.join()
 
 
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit(3)])
+@pytest.mark.parametrize("suite", ["A", "K", "O"])
+def test_what_a_callable_raises_to_stop_ends_the_audit(stop, suite):
+    seen = []
+
+    def stopping(spec, weights, hidden_states, *rest):
+        seen.append(len(hidden_states))
+        raise stop
+
+    with pytest.raises(stop if isinstance(stop, type) else type(stop)):
+        sluice.audit(stopping, CLAIMS, suite=suite, rounds=1)
+    assert len(seen) == 1
+
+
+def test_interrupts_end_a_check_in_its_middle():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    main, seen = threading.main_thread().ident, []
+
+    def interrupt(check):
+        seen.append(check)
+        threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT)).start()
+
+    start = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            sluice.audit("reference", suite="A", rounds=10000, progress=interrupt)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == ["exact"]  # 10000 rounds of which take minutes
+    assert time.monotonic() - start < 20
+
+
 def test_mutants_are_told_apart():
     score = sluice.mutation_score("reference", suite="A", rounds=1)
     killed = {v.mutant.name for v in score.mutants if v.applicable and v.killed}

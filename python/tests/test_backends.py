@@ -1,5 +1,7 @@
 """Backends by name, refusals, faults, and Python callables as backends."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -112,6 +114,34 @@ def test_what_a_callable_does_wrong_is_said(problem, fn, message):
     with pytest.raises(sluice.Error, match="wrong raised.*" + message) as raised:
         sluice.layer(problem.spec, problem.weights, backend)(problem.hidden, problem.logits)
     assert raised.value.kind == "internal"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt("now"), SystemExit(3)])
+def test_what_a_callable_raises_to_stop_stays_what_it_is(problem, stop):
+    def stopping(*given):
+        raise stop
+
+    class Loads:
+        load = refusals = staticmethod(stopping)
+
+    backend = sluice.callable_backend(stopping, "all")
+    layer = sluice.layer(problem.spec, problem.weights, backend)
+    raised = []
+
+    def call(run):
+        with pytest.raises(type(stop)) as info:
+            run()
+        raised.append(info.value)
+
+    forward = lambda: layer(problem.hidden, problem.logits)
+    call(forward)
+    thread = threading.Thread(target=call, args=(forward,))  # where Python looks at no signals
+    thread.start()
+    thread.join()
+    loads = sluice.callable_backend(Loads(), "all", name="loads")
+    call(lambda: loads.refusals(problem.spec))
+    call(lambda: sluice.layer(problem.spec, problem.weights, loads))
+    assert raised == [stop] * 4
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int64, np.uint8, np.uint32, np.uint64])
