@@ -20,6 +20,7 @@ from ._core import (
     AuditReport,
     Backend,
     CheckReport,
+    CutWidth,
     Family,
     Field,
     FieldReport,
@@ -49,7 +50,7 @@ from ._layer import Layer, LayerOutput, layer, route
 from ._oracle import Truth, oracle
 
 __all__ = [
-    "AuditFailure", "AuditReport", "Backend", "CheckReport", "Error", "Family", "Field",
+    "AuditFailure", "AuditReport", "Backend", "CheckReport", "CutWidth", "Error", "Family", "Field",
     "FieldReport", "Layer", "LayerOutput", "MoeSpec", "Mutant", "MutantVerdict", "MutationScore",
     "RatedMutant", "RoutingMethod", "Tensor", "TestRating", "Truth", "adapters", "audit", "backend",
     "backends", "callable_backend", "compat", "families", "family", "fields", "inject", "layer",

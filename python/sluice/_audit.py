@@ -104,7 +104,8 @@ def audit(
 
     suite    "quick", "full", or one class "A" … "Q" of docs/lost-parameters.md
     seed     cases are drawn from it: the same seed gives the same cases
-    spec     cases keep this spec's fields and sizes instead of drawing them
+    spec     cases keep this spec's fields and sizes instead of drawing them, but widths above 128 are
+             cut, and the report's ``widths`` says which
     slot_outputs_rounded  fn rounds expert outputs to the activation format before combining them; a
                           backend is let do so (may_round_slot_outputs of :func:`sluice.layer`)
     reports_routing       fn returns ids and weights, which are then judged too (default: not for

@@ -133,6 +133,18 @@ void bind_report(nb::module_& module) {
       .def_ro("cases", &CheckReport::cases)
       .def_ro("worst_use", &CheckReport::worst_use,
               "Largest share of the error bound that a passing output needed.");
+  nb::class_<CutWidth>(module, "CutWidth", "A width of the given spec that the audit cut.")
+      .def_ro("field", &CutWidth::field, "\"experts.hidden_size\".")
+      .def_prop_ro(
+          "given", [](const CutWidth& width) { return std::stoll(width.given); },
+          "As the spec has it.")
+      .def_prop_ro(
+          "audited", [](const CutWidth& width) { return std::stoll(width.audited); },
+          "As the cases have it.")
+      .def("__repr__", [](const CutWidth& width) {
+        return fmt::format("sluice.CutWidth({}: {} given, {} audited)", width.field, width.given,
+                           width.audited);
+      });
   nb::class_<AuditReport>(module, "AuditReport", "What an audit found.")
       .def_prop_ro("ok", &AuditReport::ok, "No failure.")
       .def_prop_ro("text", &audit_text, "The table for a pull request.")
@@ -141,6 +153,9 @@ void bind_report(nb::module_& module) {
       .def_ro("backend", &AuditReport::backend)
       .def_ro("suite", &AuditReport::suite)
       .def_ro("seed", &AuditReport::seed)
+      .def_ro("widths", &AuditReport::widths,
+              "Widths of the given spec that were cut, so that the oracle takes seconds: the layer "
+              "that was audited is not quite the one that was asked for. Empty: none was.")
       .def_ro("fields", &AuditReport::fields)
       .def_ro("checks", &AuditReport::checks)
       .def_ro("failures", &AuditReport::failures)

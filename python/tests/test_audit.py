@@ -99,6 +99,18 @@ def test_a_spec_of_ones_own_is_kept():
     assert not sluice.audit(without_factor, CLAIMS, suite="A", rounds=1, spec=spec).ok
 
 
+def test_widths_that_were_cut_are_told():
+    spec = sluice.MoeSpec(num_experts=8, top_k=2, hidden_size=2048, intermediate_size=64)
+    report = sluice.audit("reference", suite="K", rounds=1, spec=spec)
+    assert [(w.field, w.given, w.audited) for w in report.widths] == [
+        ("experts.hidden_size", 2048, 128)]
+    assert "2048 given, 128 audited" in repr(report.widths[0])
+    assert json.loads(report.json)["widths"][0] == dict(field="experts.hidden_size", given=2048,
+                                                        audited=128)
+    assert sluice.audit("reference", suite="K", rounds=1).widths == []
+    assert sluice.audit("reference", suite="K", rounds=1, spec=spec.replace(hidden_size=96)).widths == []
+
+
 def test_replays_are_written(tmp_path):
     report = sluice.audit(without_factor, CLAIMS, suite="A", rounds=1, replay_directory=tmp_path)
     files = [pathlib.Path(file) for failure in report.failures for file in failure.replay_files]
