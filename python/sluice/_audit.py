@@ -38,8 +38,10 @@ def callable_backend(
     batch_invariant  a token's bits do not depend on the other tokens: a claim, which is audited
 
     Outputs may be of any kind; other dtypes are converted to the layer's output dtype. All arrays are
-    fn's own copies, but writing to hidden states, logits, ids or weights is a fault. What fn raises
-    becomes an Error (internal) that names the exception.
+    fn's own copies, but inputs are read-only: a call that leaves other values in its hidden states,
+    logits, ids or routing weights is an Error, whatever the kind of arrays.
+    What fn raises becomes an Error (internal) that names the exception; KeyboardInterrupt, SystemExit
+    and whatever else is no Exception stay what they are.
     """
     if arrays == "numpy":
         arrays = getattr(fn, "numpy_as", arrays)

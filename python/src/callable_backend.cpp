@@ -79,7 +79,9 @@ class CallableExperts final : public Experts {
                                  python_copy(input.topk_ids), python_copy(input.topk_weights)};
     const nb::object outputs[] = {python_copy(output.output), python_copy(output.topk_ids),
                                   python_copy(output.topk_weights)};
-    forward_(inputs[0], inputs[1], inputs[2], inputs[3], outputs[0], outputs[1], outputs[2]);
+    const nb::object changed =
+        forward_(inputs[0], inputs[1], inputs[2], inputs[3], outputs[0], outputs[1], outputs[2]);
+    if (!changed.is_none()) refuse_change(nb::cast<std::string>(changed));
     refuse_changes(inputs, input);
     copy_back(outputs[0], output.output);
     copy_back(outputs[1], output.topk_ids);
@@ -92,10 +94,13 @@ class CallableExperts final : public Experts {
                                                         {"topk_ids", input.topk_ids},
                                                         {"topk_weights", input.topk_weights}};
     for (std::size_t i = 0; i < std::size(given); ++i) {
-      if (!given[i].second || holds(inputs[i], given[i].second)) continue;
-      fail(ErrorKind::internal, "{} changed its input {} in place; callers still need it", name_,
-           given[i].first);
+      if (given[i].second && !holds(inputs[i], given[i].second)) refuse_change(given[i].first);
     }
+  }
+
+  [[noreturn]] void refuse_change(std::string_view input) const {
+    fail(ErrorKind::internal, "{} changed its input {} in place; callers still need it", name_,
+         input);
   }
 
   std::string name_;

@@ -84,6 +84,17 @@ def test_exceptions_are_failures():
     assert not report.ok and "RuntimeError: not today" in report.failures[0].message
 
 
+def test_inputs_that_are_written_are_failures():
+    def scribbling(spec, weights, hidden_states, *rest):
+        out = mine(spec, weights, hidden_states, *rest)
+        hidden_states[:] = 0
+        return out
+
+    report = sluice.audit(scribbling, CLAIMS, suite="A", rounds=1, diagnose=False)
+    assert not report.ok
+    assert "scribbling changed its input hidden_states in place" in report.failures[0].message
+
+
 def test_a_spec_of_ones_own_is_kept():
     spec = sluice.MoeSpec(num_experts=12, top_k=3, hidden_size=32, intermediate_size=24,
                           routing_method="DeepSeekV3", n_group=4, topk_group=2,
