@@ -13,7 +13,7 @@
 docs/semantics.md. Errors: ``sluice.Error``.
 """
 
-from . import adapters, compat
+from . import _exit, adapters, compat
 from ._audit import audit, callable_backend, mutation_score
 from ._core import (
     AuditFailure,

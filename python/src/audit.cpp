@@ -8,12 +8,14 @@
 
 #include "base/fail.hpp"
 #include "bindings.hpp"
+#include "unlocked.hpp"
 
 namespace sluice::python {
 namespace {
 
 // The audit runs without the GIL; it looks at signals now and then, so that Ctrl-C ends it.
 void check_signals() {
+  stay_if_closing();
   const nb::gil_scoped_acquire gil;
   if (PyErr_CheckSignals() != 0) nb::raise_python_error();
 }
@@ -64,7 +66,7 @@ AuditOptions options_of(const Settings& settings, nb::object progress) {
 // `options` holds a Python object: it must be destroyed with the GIL, after the audit ran without.
 template <typename Run>
 auto without_gil(const Run& run) {
-  const nb::gil_scoped_release release;
+  const Unlocked unlocked;
   return run();
 }
 
@@ -217,8 +219,7 @@ void bind_audit(nb::module_& module) {
         return without_gil([&] { return audit_mutants(backend, options); });
       },
       nb::arg("backend"), nb::arg("settings"), nb::arg("progress").none());
-  module.def("rate_test", &rate_test, nb::arg("json_text"),
-             nb::call_guard<nb::gil_scoped_release>(),
+  module.def("rate_test", &rate_test, nb::arg("json_text"), nb::call_guard<Unlocked>(),
              "Which mutants would the described test kill? The form: docs/rate-a-test.md.");
 }
 

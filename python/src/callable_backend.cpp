@@ -10,6 +10,7 @@
 #include "bindings.hpp"
 #include "stacked_weights.hpp"
 #include "tensor.hpp"
+#include "unlocked.hpp"
 #include "values.hpp"
 
 namespace sluice::python {
@@ -26,7 +27,7 @@ namespace {
 // Runs Python code on behalf of the library, which knows no Python exceptions.
 template <typename Run>
 auto in_python(const std::string& who, const Run& run) {
-  const nb::gil_scoped_acquire gil;
+  const CalledBack inside;
   try {
     return run();
   } catch (const nb::python_error& raised) {
