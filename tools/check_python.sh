@@ -18,7 +18,7 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Pyth
 fi
 "$python" -m venv --clear "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check \
-  nanobind scikit-build-core numpy ml_dtypes pytest jsonschema
+  nanobind scikit-build-core numpy ml_dtypes pytest jsonschema mypy
 
 # torch is large: it is used where the interpreter has it, behind everything of the environment's own.
 site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')

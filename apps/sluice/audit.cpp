@@ -8,6 +8,7 @@
 
 #include "at_least.hpp"
 #include "audit/isolate.hpp"
+#include "backends/asked_backend.hpp"
 #include "base/fail.hpp"
 #include "number_checks.hpp"
 #include "output/files.hpp"
@@ -75,7 +76,8 @@ Subject subject_of(const Options& options) {
     subject.plugin = load_plugin(options.plugin);
     subject.backend = subject.plugin.get();
   } else {
-    subject.backend = options.backend.empty() ? &fastest_available() : &backend(options.backend);
+    const std::string asked = asked_backend(options.backend);
+    subject.backend = asked.empty() ? &fastest_available() : &backend(asked);
   }
   if (!options.inject.empty()) {
     subject.faulty = inject(*subject.backend, options.inject);
@@ -239,7 +241,8 @@ int run(const CLI::App& app, const Options& options) {
 Run declare_audit(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::Option* backend = app.add_option("--backend", options->backend,
-                                        "Audit this backend; default: the fastest available");
+                                        "Audit this backend; default: SLUICE_BACKEND, or else the "
+                                        "fastest available");
   CLI::Option* plugin =
       app.add_option("--plugin", options->plugin, "Audit the backend in this shared object")
           ->excludes(backend);

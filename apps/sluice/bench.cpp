@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "at_least.hpp"
+#include "backends/asked_backend.hpp"
 #include "moe_bench.hpp"
 #include "number_checks.hpp"
 #include "output/files.hpp"
@@ -40,6 +41,7 @@ Examples:
 struct Options {
   std::string shape;
   std::string draw = "uniform";
+  std::string backend;
   std::string json;
   bool shapes = false;
   bool no_peer = false;
@@ -57,6 +59,9 @@ int list_shapes() {
 int run_bench(const CLI::App& moe, Options& options) {
   refuse_beside(moe, "--shapes", {}, "it lists the layers and measures nothing");
   if (options.shapes) return list_shapes();
+  if (const std::string asked = asked_backend(options.backend); !asked.empty()) {
+    options.bench.backend = backend(asked).name();  // known, before memory for the layer is taken
+  }
   options.bench.shape = bench::shape(options.shape);
   options.bench.draw = bench::parse_draw(options.draw);
   if (options.no_peer) options.bench.peer = "none";
@@ -92,7 +97,8 @@ Run declare_bench(CLI::App& app) {
   moe.add_option("--routing,--draw", options->draw, "How tokens spread over experts")
       ->check(CLI::IsMember({"uniform", "zipf", "hot"}))
       ->capture_default_str();
-  moe.add_option("--backend", options->bench.backend, "Who computes")->capture_default_str();
+  moe.add_option("--backend", options->backend,
+                 "Who computes; default: SLUICE_BACKEND, or else " + options->bench.backend);
   moe.add_option("--threads", options->bench.threads, "Worker threads; 0: one per core")
       ->check(at_least(0));
   moe.add_option("--seconds", options->bench.seconds_per_row, "Time for each row")

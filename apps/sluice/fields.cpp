@@ -38,7 +38,7 @@ std::string field_text() {
   for (const Field& field : fields()) {
     std::vector<std::string> row{std::string(field.name), std::string(field.neutral)};
     for (const Backend* backend : backends()) {
-      row.push_back(backend->claims().contains(field.name) ? "yes" : "refused");
+      row.push_back(honours(*backend, field));
     }
     row.emplace_back(field.meaning);
     table.add(row);

@@ -63,6 +63,9 @@ struct AuditOptions {
   bool diagnose = true;          // on failure: match mutants, shrink, name the stage
   std::string replay_directory;  // empty: write no files
   std::function<void(std::string_view check)> progress;  // called before each check
+  // Called by the audit's own thread before each call of the backend. What this or `progress`
+  // throws ends the audit.
+  std::function<void()> before_call;
 };
 
 enum class Verdict : std::uint8_t {

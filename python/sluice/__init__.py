@@ -13,13 +13,14 @@
 docs/semantics.md. Errors: ``sluice.Error``.
 """
 
-from . import adapters, compat
+from . import _exit, adapters, compat
 from ._audit import audit, callable_backend, mutation_score
 from ._core import (
     AuditFailure,
     AuditReport,
     Backend,
     CheckReport,
+    CutWidth,
     Family,
     Field,
     FieldReport,
@@ -49,7 +50,7 @@ from ._layer import Layer, LayerOutput, layer, route
 from ._oracle import Truth, oracle
 
 __all__ = [
-    "AuditFailure", "AuditReport", "Backend", "CheckReport", "Error", "Family", "Field",
+    "AuditFailure", "AuditReport", "Backend", "CheckReport", "CutWidth", "Error", "Family", "Field",
     "FieldReport", "Layer", "LayerOutput", "MoeSpec", "Mutant", "MutantVerdict", "MutationScore",
     "RatedMutant", "RoutingMethod", "Tensor", "TestRating", "Truth", "adapters", "audit", "backend",
     "backends", "callable_backend", "compat", "families", "family", "fields", "inject", "layer",

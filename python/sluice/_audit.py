@@ -38,8 +38,10 @@ def callable_backend(
     batch_invariant  a token's bits do not depend on the other tokens: a claim, which is audited
 
     Outputs may be of any kind; other dtypes are converted to the layer's output dtype. All arrays are
-    fn's own copies, but writing to hidden states, logits, ids or weights is a fault. What fn raises
-    becomes an Error (internal) that names the exception.
+    fn's own copies, but inputs are read-only: a call that leaves other values in its hidden states,
+    logits, ids or routing weights is an Error, whatever the kind of arrays.
+    What fn raises becomes an Error (internal) that names the exception; KeyboardInterrupt, SystemExit
+    and whatever else is no Exception stay what they are.
     """
     if arrays == "numpy":
         arrays = getattr(fn, "numpy_as", arrays)
@@ -104,7 +106,8 @@ def audit(
 
     suite    "quick", "full", or one class "A" … "Q" of docs/lost-parameters.md
     seed     cases are drawn from it: the same seed gives the same cases
-    spec     cases keep this spec's fields and sizes instead of drawing them
+    spec     cases keep this spec's fields and sizes instead of drawing them, but widths above 128 are
+             cut, and the report's ``widths`` says which
     slot_outputs_rounded  fn rounds expert outputs to the activation format before combining them; a
                           backend is let do so (may_round_slot_outputs of :func:`sluice.layer`)
     reports_routing       fn returns ids and weights, which are then judged too (default: not for
@@ -114,7 +117,8 @@ def audit(
     replay_directory      where failing cases are written, for `sluice layer`; empty: nowhere
     progress called with each check's name
 
-    fn runs in this process: a crash in it ends the process. Exceptions are failures of the report.
+    fn runs in this process: a crash in it ends the process. Exceptions are failures of the report;
+    KeyboardInterrupt and SystemExit end the audit. Ctrl-C is seen between two calls of fn, too.
     Raises Error (user) for an unknown suite, and for a spec that the claims do not cover.
     """
     subject = _subject(fn, claims, name, arrays, device, batch_invariant)

@@ -100,11 +100,29 @@ def _write(result: Any, target: Tensor, what: str) -> None:
         target.bits()[...] = tensor.numpy()
 
 
-def _forward(run: Callable[..., Any], convert: Callable[[Tensor], Any]) -> Callable[..., None]:
+_INPUTS = ("hidden_states", "router_logits", "topk_ids", "topk_weights")
+
+
+def _bytes(array: Any) -> bytes:
+    return _arrays.bits_of(_host(array), "input").tobytes()
+
+
+def _changed(arrays: list[Any], tensors: tuple[Tensor | None, ...],
+             convert: Callable[[Tensor], Any]) -> str | None:
+    """The first input that is not what the tensor converts to: float32 copies of bfloat16 and copies
+    on a device would take a write without a trace."""
+    for name, array, tensor in zip(_INPUTS, arrays, tensors):
+        if tensor is not None and _bytes(array) != _bytes(convert(tensor)):
+            return name
+    return None
+
+
+def _forward(run: Callable[..., Any],
+             convert: Callable[[Tensor], Any]) -> Callable[..., str | None]:
     def forward(hidden_states, router_logits, topk_ids, topk_weights, output, out_ids,
                 out_weights):
-        given = [None if t is None else convert(t)
-                 for t in (hidden_states, router_logits, topk_ids, topk_weights)]
+        tensors = (hidden_states, router_logits, topk_ids, topk_weights)
+        given = [None if t is None else convert(t) for t in tensors]
         result = run(*given)
         parts = result if isinstance(result, (tuple, list)) else (result,)
         if len(parts) not in (1, 3):
@@ -121,6 +139,7 @@ def _forward(run: Callable[..., Any], convert: Callable[[Tensor], Any]) -> Calla
                 out_ids.bits()[...] = -1
             if out_weights is not None:
                 out_weights.bits()[...] = np.nan
+        return _changed(given, tensors, convert)
 
     return forward
 
@@ -128,7 +147,7 @@ def _forward(run: Callable[..., Any], convert: Callable[[Tensor], Any]) -> Calla
 def loader(fn: Any, convert: Callable[[Tensor], Any]) -> Callable[..., Any]:
     """What CallableBackend calls once per layer."""
 
-    def load(spec: MoeSpec, weights: dict[str, Tensor]) -> Callable[..., None]:
+    def load(spec: MoeSpec, weights: dict[str, Tensor]) -> Callable[..., str | None]:
         arrays = {name: convert(tensor) for name, tensor in weights.items()}
         if hasattr(fn, "load"):
             return _forward(fn.load(spec, arrays), convert)

@@ -8,11 +8,18 @@
 
 #include "base/fail.hpp"
 #include "bindings.hpp"
+#include "unlocked.hpp"
 
 namespace sluice::python {
 namespace {
 
-// The audit runs without the GIL; between checks it looks at signals, so that Ctrl-C ends it.
+// The audit runs without the GIL; it looks at signals now and then, so that Ctrl-C ends it.
+void check_signals() {
+  stay_if_closing();
+  const nb::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals() != 0) nb::raise_python_error();
+}
+
 std::function<void(std::string_view)> watched(nb::object progress) {
   // Shared: the audit copies its options without the GIL, and an object's count needs it.
   const std::shared_ptr<nb::object> held(new nb::object(std::move(progress)), [](nb::object* last) {
@@ -20,8 +27,8 @@ std::function<void(std::string_view)> watched(nb::object progress) {
     delete last;
   });
   return [held](std::string_view check) {
+    check_signals();
     const nb::gil_scoped_acquire gil;
-    if (PyErr_CheckSignals() != 0) nb::raise_python_error();
     if (!held->is_none()) (*held)(check);
   };
 }
@@ -52,13 +59,14 @@ AuditOptions options_of(const Settings& settings, nb::object progress) {
   options.diagnose = settings.diagnose;
   options.replay_directory = settings.replay_directory;
   options.progress = watched(std::move(progress));
+  options.before_call = check_signals;
   return options;
 }
 
 // `options` holds a Python object: it must be destroyed with the GIL, after the audit ran without.
 template <typename Run>
 auto without_gil(const Run& run) {
-  const nb::gil_scoped_release release;
+  const Unlocked unlocked;
   return run();
 }
 
@@ -127,6 +135,18 @@ void bind_report(nb::module_& module) {
       .def_ro("cases", &CheckReport::cases)
       .def_ro("worst_use", &CheckReport::worst_use,
               "Largest share of the error bound that a passing output needed.");
+  nb::class_<CutWidth>(module, "CutWidth", "A width of the given spec that the audit cut.")
+      .def_ro("field", &CutWidth::field, "\"experts.hidden_size\".")
+      .def_prop_ro(
+          "given", [](const CutWidth& width) { return std::stoll(width.given); },
+          "As the spec has it.")
+      .def_prop_ro(
+          "audited", [](const CutWidth& width) { return std::stoll(width.audited); },
+          "As the cases have it.")
+      .def("__repr__", [](const CutWidth& width) {
+        return fmt::format("sluice.CutWidth({}: {} given, {} audited)", width.field, width.given,
+                           width.audited);
+      });
   nb::class_<AuditReport>(module, "AuditReport", "What an audit found.")
       .def_prop_ro("ok", &AuditReport::ok, "No failure.")
       .def_prop_ro("text", &audit_text, "The table for a pull request.")
@@ -135,6 +155,9 @@ void bind_report(nb::module_& module) {
       .def_ro("backend", &AuditReport::backend)
       .def_ro("suite", &AuditReport::suite)
       .def_ro("seed", &AuditReport::seed)
+      .def_ro("widths", &AuditReport::widths,
+              "Widths of the given spec that were cut, so that the oracle takes seconds: the layer "
+              "that was audited is not quite the one that was asked for. Empty: none was.")
       .def_ro("fields", &AuditReport::fields)
       .def_ro("checks", &AuditReport::checks)
       .def_ro("failures", &AuditReport::failures)
@@ -196,8 +219,7 @@ void bind_audit(nb::module_& module) {
         return without_gil([&] { return audit_mutants(backend, options); });
       },
       nb::arg("backend"), nb::arg("settings"), nb::arg("progress").none());
-  module.def("rate_test", &rate_test, nb::arg("json_text"),
-             nb::call_guard<nb::gil_scoped_release>(),
+  module.def("rate_test", &rate_test, nb::arg("json_text"), nb::call_guard<Unlocked>(),
              "Which mutants would the described test kill? The form: docs/rate-a-test.md.");
 }
 

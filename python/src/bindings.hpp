@@ -16,5 +16,6 @@ void bind_callable_backend(nb::module_& module);
 void bind_layer(nb::module_& module);
 void bind_oracle(nb::module_& module);
 void bind_audit(nb::module_& module);
+void bind_unlocked(nb::module_& module);
 
 }  // namespace sluice::python

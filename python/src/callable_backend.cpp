@@ -3,31 +3,31 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <csignal>
 #include <cstring>
 
 #include "base/fail.hpp"
+#include "base/interruption.hpp"
 #include "bindings.hpp"
 #include "stacked_weights.hpp"
 #include "tensor.hpp"
+#include "unlocked.hpp"
 #include "values.hpp"
 
 namespace sluice::python {
 namespace {
 
 [[noreturn]] void rethrow(const std::string& who, const nb::python_error& raised) {
+  // KeyboardInterrupt, SystemExit: they end what runs, and say nothing of the callable.
+  if (!raised.matches(PyExc_Exception)) throw Interruption{std::current_exception()};
   const std::string type = nb::type_name(raised.type()).c_str();
   const std::string text = nb::str(raised.value()).c_str();
-  // Left pending for whoever looks at signals next: the library between here and there would take
-  // an interrupt for a failure of the callable.
-  if (raised.matches(PyExc_KeyboardInterrupt)) PyErr_SetInterruptEx(SIGINT);
   fail(ErrorKind::internal, "{} raised {}: {}", who, type, text);
 }
 
 // Runs Python code on behalf of the library, which knows no Python exceptions.
 template <typename Run>
 auto in_python(const std::string& who, const Run& run) {
-  const nb::gil_scoped_acquire gil;
+  const CalledBack inside;
   try {
     return run();
   } catch (const nb::python_error& raised) {
@@ -80,7 +80,9 @@ class CallableExperts final : public Experts {
                                  python_copy(input.topk_ids), python_copy(input.topk_weights)};
     const nb::object outputs[] = {python_copy(output.output), python_copy(output.topk_ids),
                                   python_copy(output.topk_weights)};
-    forward_(inputs[0], inputs[1], inputs[2], inputs[3], outputs[0], outputs[1], outputs[2]);
+    const nb::object changed =
+        forward_(inputs[0], inputs[1], inputs[2], inputs[3], outputs[0], outputs[1], outputs[2]);
+    if (!changed.is_none()) refuse_change(nb::cast<std::string>(changed));
     refuse_changes(inputs, input);
     copy_back(outputs[0], output.output);
     copy_back(outputs[1], output.topk_ids);
@@ -93,10 +95,13 @@ class CallableExperts final : public Experts {
                                                         {"topk_ids", input.topk_ids},
                                                         {"topk_weights", input.topk_weights}};
     for (std::size_t i = 0; i < std::size(given); ++i) {
-      if (!given[i].second || holds(inputs[i], given[i].second)) continue;
-      fail(ErrorKind::internal, "{} changed its input {} in place; callers still need it", name_,
-           given[i].first);
+      if (given[i].second && !holds(inputs[i], given[i].second)) refuse_change(given[i].first);
     }
+  }
+
+  [[noreturn]] void refuse_change(std::string_view input) const {
+    fail(ErrorKind::internal, "{} changed its input {} in place; callers still need it", name_,
+         input);
   }
 
   std::string name_;

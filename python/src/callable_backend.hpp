@@ -13,9 +13,11 @@ namespace nb = nanobind;
 
 // `load(spec, weights)` is called with a MoeSpec and a dict of Tensors and returns a callable
 //   forward(hidden_states, router_logits, topk_ids, topk_weights, output, out_ids, out_weights)
-// of Tensors (or None), which writes its last three arguments. Every Tensor is a copy that Python
+// of Tensors (or None), which writes its last three arguments, and returns the name of an input
+// that was changed where these Tensors do not show it, or None. Every Tensor is a copy that Python
 // may keep. `refusals(spec)`, if not None, returns a dict of field names to reasons.
-// What Python raises becomes sluice::Error, naming the exception.
+// What Python raises becomes sluice::Error, naming the exception; what is no Exception there
+// (KeyboardInterrupt, SystemExit) passes through the library as an Interruption.
 class CallableBackend final : public Backend {
  public:
   CallableBackend(std::string name, FieldSet claims, nb::object load, nb::object refusals,

@@ -1,6 +1,8 @@
-// sluice::Error becomes sluice.Error, which is defined in Python (sluice/_errors.py).
+// sluice::Error becomes sluice.Error, which is defined in Python (sluice/_errors.py). An
+// interruption becomes what it was in Python.
 #include <sluice/error.hpp>
 
+#include "base/interruption.hpp"
 #include "bindings.hpp"
 
 namespace sluice::python {
@@ -14,6 +16,12 @@ void bind_errors(nb::module_&) {
       const nb::object type = nb::module_::import_("sluice._errors").attr("Error");
       const nb::object raised = type(error.what(), to_string(error.kind()));
       PyErr_SetObject(type.ptr(), raised.ptr());
+    } catch (const Interruption& interruption) {
+      try {
+        std::rethrow_exception(interruption.why);
+      } catch (nb::python_error& raised) {
+        raised.restore();
+      }
     }
   });
 }

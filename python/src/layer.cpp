@@ -12,6 +12,7 @@
 #include "bindings.hpp"
 #include "layer/named_weights.hpp"
 #include "tensor.hpp"
+#include "unlocked.hpp"
 #include "values.hpp"
 
 namespace sluice::python {
@@ -81,7 +82,7 @@ class PythonLayer {
                              view_or_nothing(token_count)};
     const ForwardOutput result{output.mutable_view(), out_ids.mutable_view(),
                                out_weights.mutable_view()};
-    const nb::gil_scoped_release release;
+    const Unlocked unlocked;
     const std::lock_guard lock(mutex_);
     layer_.forward(input, result, reinterpret_cast<void*>(stream));
   }
@@ -98,7 +99,7 @@ class PythonLayer {
     choose_backend(backend, options);
     const NamedTensors views = views_of(weights);
     options.load.device = device_of(views, device);
-    const nb::gil_scoped_release release;
+    const Unlocked unlocked;
     options.load.executor = shared_executor(threads);
     const NamedWeights named(spec, views);
     return MoeLayer(spec, named.weights(), options);

@@ -15,4 +15,5 @@ NB_MODULE(_core, module) {
   bind_layer(module);
   bind_oracle(module);
   bind_audit(module);
+  bind_unlocked(module);
 }

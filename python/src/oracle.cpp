@@ -15,6 +15,7 @@
 #include "routing/router.hpp"
 #include "stacked_weights.hpp"
 #include "tensor.hpp"
+#include "unlocked.hpp"
 #include "values.hpp"
 
 namespace sluice::python {
@@ -97,7 +98,7 @@ nb::tuple oracle(const MoeSpec& spec, const nb::dict& weights, const nb::dict& i
   Tensor ids(DType::i32, {tokens, top_k});
   Tensor routed(DType::f64, {tokens, top_k});
   {
-    const nb::gil_scoped_release release;
+    const Unlocked unlocked;
     const auditing::Oracle truth(subject, {slot_outputs_rounded});
     auto* values = static_cast<double*>(expected.mutable_view().data);
     auto* bounds = static_cast<double*>(bound.mutable_view().data);
@@ -137,7 +138,7 @@ nb::tuple route(const MoeSpec& spec, const Tensor& logits, const Tensor* router_
   const Router router(spec.router, view_or_nothing(router_bias), view_or_nothing(correction_bias));
   std::vector<std::byte> workspace(router.workspace_bytes());
   {
-    const nb::gil_scoped_release release;
+    const Unlocked unlocked;
     router.route({view,
                   0,
                   tokens,

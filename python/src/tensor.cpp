@@ -74,16 +74,44 @@ nb::dlpack::dtype raw_dtype(DType dtype) {
   }
 }
 
-nb::ndarray<nb::ro> borrow(const nb::object& array, bool writable) {
-  nb::ndarray<nb::ro> readable;
-  if (nb::ndarray<> full; writable && nb::try_cast(array, full)) {
-    readable = nb::ndarray<nb::ro>(full);
-  } else if (!writable && nb::try_cast(array, readable)) {
-    return readable;
+// An array whose elements are no numbers of this machine: says which they are, and what would do.
+[[noreturn]] void refuse_dtype(const nb::object& array, const nb::object& dtype) {
+  const std::string type = nb::type_name(array.type()).c_str();
+  const std::string name = nb::str(dtype).c_str();
+  if (nb::getattr(dtype, "isnative", nb::none()).is(nb::bool_(false))) {
+    fail(ErrorKind::user,
+         "the {}'s dtype is {}, in the byte order of other machines; give this one's: "
+         "array.astype(array.dtype.newbyteorder(\"=\"))",
+         type, name);
   }
-  if (readable.is_valid()) return readable;
-  fail(ErrorKind::user, "{} is not {}; give a NumPy array or a tensor with __dlpack__",
-       nb::type_name(array.type()).c_str(), writable ? "a writable array" : "an array");
+  fail(ErrorKind::user,
+       "the {}'s dtype is {}, which nothing here reads; give numbers, as in "
+       "array.astype(\"float32\"), or bits and what they mean: sluice.Tensor(bits, \"BF16\")",
+       type, name);
+}
+
+// What the producer of an array says against showing its memory; empty: nothing, or it is none.
+std::string objection(const nb::object& array) {
+  if (!nb::hasattr(array, "__dlpack__")) return {};
+  try {
+    array.attr("__dlpack__")();
+    return {};
+  } catch (const nb::python_error& raised) {
+    return fmt::format(" ({})", nb::str(raised.value()).c_str());
+  }
+}
+
+nb::ndarray<nb::ro> borrow(const nb::object& array, bool writable) {
+  if (nb::ndarray<> full; writable && nb::try_cast(array, full)) return nb::ndarray<nb::ro>(full);
+  nb::ndarray<nb::ro> readable;
+  const bool is_array = nb::try_cast(array, readable);
+  if (is_array && !writable) return readable;
+  const nb::object dtype = nb::getattr(array, "dtype", nb::none());
+  // NumPy's types have a kind; what others do not show may be for other reasons.
+  if (!is_array && nb::hasattr(dtype, "kind")) refuse_dtype(array, dtype);
+  fail(ErrorKind::user, "{} is not {}{}; give a NumPy array or a tensor with __dlpack__",
+       nb::type_name(array.type()).c_str(), writable ? "a writable array" : "an array",
+       is_array ? std::string() : objection(array));
 }
 
 void check_contiguous(const nb::ndarray<nb::ro>& array) {
@@ -188,6 +216,7 @@ Tensor::Tensor(const nb::object& array, const std::optional<std::string>& dtype,
     own = tagged;
   }
   if (!own) {
+    if (nb::hasattr(array, "dtype")) refuse_dtype(array, array.attr("dtype"));
     fail(ErrorKind::user, "elements of DLPack code {} with {} bits have no name here",
          borrowed_.dtype().code, borrowed_.dtype().bits);
   }

@@ -39,6 +39,46 @@ def test_read_only_stays_read_only():
         sluice.Tensor(array, None, writable=True)
 
 
+@pytest.mark.parametrize("dtype, message", [
+    (">f4", r"the ndarray's dtype is >f4, in the byte order of other machines; .*newbyteorder"),
+    (">i8", "the ndarray's dtype is >i8, in the byte order"),
+    (object, r"the ndarray's dtype is object, .*array.astype\(\"float32\"\)"),
+    ("U3", "the ndarray's dtype is <U3, which nothing here reads"),
+    ("M8[s]", r"dtype is datetime64\[s\]"),
+    ("c8", "dtype is complex64"),
+    (np.longdouble, "the ndarray's dtype is (float128|float96|float64)"),
+])
+def test_a_dtype_that_cannot_be_read_is_named(problem, dtype, message):
+    array = np.zeros((7, 64), dtype)
+    if array.dtype == np.float64:
+        pytest.skip("a long double is a double here")
+    for read in (sluice.Tensor, lambda a: sluice.Tensor(a, None, writable=True)):
+        with pytest.raises(sluice.Error, match=message) as raised:
+            read(array)
+        assert raised.value.kind == "user"
+    layer = sluice.layer(problem.spec, problem.weights, "reference")
+    with pytest.raises(sluice.Error, match="^hidden_states: .*" + message):
+        layer(array, problem.logits)
+    with pytest.raises(sluice.Error, match="^down_proj: .*" + message):
+        sluice.layer(problem.spec, {**problem.weights, "down_proj": array})
+
+
+def test_what_is_no_array_is_said(problem):
+    for thing, name in ((3, "int"), ([[1.0]], "list"), (None, "NoneType")):
+        with pytest.raises(sluice.Error, match=f"{name} is not an array; give a NumPy array"):
+            sluice.Tensor(thing)
+
+    class Shy:
+        def __dlpack__(self, **options):
+            raise BufferError("not in front of everybody")
+
+        def __dlpack_device__(self):
+            return (1, 0)
+
+    with pytest.raises(sluice.Error, match=r"Shy is not an array \(not in front of everybody\)"):
+        sluice.Tensor(Shy())
+
+
 def test_strided_inputs_are_read_right(problem):
     layer = sluice.layer(problem.spec, problem.weights, "reference")
     plain = layer(problem.hidden, problem.logits)

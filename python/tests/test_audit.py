@@ -84,6 +84,17 @@ def test_exceptions_are_failures():
     assert not report.ok and "RuntimeError: not today" in report.failures[0].message
 
 
+def test_inputs_that_are_written_are_failures():
+    def scribbling(spec, weights, hidden_states, *rest):
+        out = mine(spec, weights, hidden_states, *rest)
+        hidden_states[:] = 0
+        return out
+
+    report = sluice.audit(scribbling, CLAIMS, suite="A", rounds=1, diagnose=False)
+    assert not report.ok
+    assert "scribbling changed its input hidden_states in place" in report.failures[0].message
+
+
 def test_a_spec_of_ones_own_is_kept():
     spec = sluice.MoeSpec(num_experts=12, top_k=3, hidden_size=32, intermediate_size=24,
                           routing_method="DeepSeekV3", n_group=4, topk_group=2,
@@ -97,6 +108,18 @@ def test_a_spec_of_ones_own_is_kept():
     assert sluice.audit(watched, CLAIMS, suite="A", rounds=1, spec=spec).ok
     assert sizes == {(12, 32, 24)}
     assert not sluice.audit(without_factor, CLAIMS, suite="A", rounds=1, spec=spec).ok
+
+
+def test_widths_that_were_cut_are_told():
+    spec = sluice.MoeSpec(num_experts=8, top_k=2, hidden_size=2048, intermediate_size=64)
+    report = sluice.audit("reference", suite="K", rounds=1, spec=spec)
+    assert [(w.field, w.given, w.audited) for w in report.widths] == [
+        ("experts.hidden_size", 2048, 128)]
+    assert "2048 given, 128 audited" in repr(report.widths[0])
+    assert json.loads(report.json)["widths"][0] == dict(field="experts.hidden_size", given=2048,
+                                                        audited=128)
+    assert sluice.audit("reference", suite="K", rounds=1).widths == []
+    assert sluice.audit("reference", suite="K", rounds=1, spec=spec.replace(hidden_size=96)).widths == []
 
 
 def test_replays_are_written(tmp_path):
@@ -119,6 +142,38 @@ def test_interrupts_end_the_audit():
         signal.signal(signal.SIGINT, before)
     assert time.monotonic() - start < 60
     timer.join()
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit(3)])
+@pytest.mark.parametrize("suite", ["A", "K", "O"])
+def test_what_a_callable_raises_to_stop_ends_the_audit(stop, suite):
+    seen = []
+
+    def stopping(spec, weights, hidden_states, *rest):
+        seen.append(len(hidden_states))
+        raise stop
+
+    with pytest.raises(stop if isinstance(stop, type) else type(stop)):
+        sluice.audit(stopping, CLAIMS, suite=suite, rounds=1)
+    assert len(seen) == 1
+
+
+def test_interrupts_end_a_check_in_its_middle():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    main, seen = threading.main_thread().ident, []
+
+    def interrupt(check):
+        seen.append(check)
+        threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT)).start()
+
+    start = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            sluice.audit("reference", suite="A", rounds=10000, progress=interrupt)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == ["exact"]  # 10000 rounds of which take minutes
+    assert time.monotonic() - start < 20
 
 
 def test_mutants_are_told_apart():

@@ -1,5 +1,7 @@
 """Backends by name, refusals, faults, and Python callables as backends."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -114,6 +116,34 @@ def test_what_a_callable_does_wrong_is_said(problem, fn, message):
     assert raised.value.kind == "internal"
 
 
+@pytest.mark.parametrize("stop", [KeyboardInterrupt("now"), SystemExit(3)])
+def test_what_a_callable_raises_to_stop_stays_what_it_is(problem, stop):
+    def stopping(*given):
+        raise stop
+
+    class Loads:
+        load = refusals = staticmethod(stopping)
+
+    backend = sluice.callable_backend(stopping, "all")
+    layer = sluice.layer(problem.spec, problem.weights, backend)
+    raised = []
+
+    def call(run):
+        with pytest.raises(type(stop)) as info:
+            run()
+        raised.append(info.value)
+
+    forward = lambda: layer(problem.hidden, problem.logits)
+    call(forward)
+    thread = threading.Thread(target=call, args=(forward,))  # where Python looks at no signals
+    thread.start()
+    thread.join()
+    loads = sluice.callable_backend(Loads(), "all", name="loads")
+    call(lambda: loads.refusals(problem.spec))
+    call(lambda: sluice.layer(problem.spec, problem.weights, loads))
+    assert raised == [stop] * 4
+
+
 @pytest.mark.parametrize("dtype", [np.int16, np.int64, np.uint8, np.uint32, np.uint64])
 def test_ids_of_any_integers_arrive_as_they_are(problem, dtype):
     chosen = np.arange(21).reshape(7, 3).astype(dtype) % dtype(8)
@@ -138,7 +168,7 @@ def test_ids_that_a_cast_would_change_are_refused(problem, change, message):
         sluice.layer(problem.spec, problem.weights, backend).forward(problem.hidden, problem.logits)
 
 
-def test_inputs_changed_in_place_are_noticed(problem, torch):
+def test_inputs_changed_in_place_are_noticed_in_torch(problem, torch):
     def inplace(spec, weights, hidden_states, router_logits, topk_ids, topk_weights):
         hidden_states *= 2
         return hidden_states
@@ -146,6 +176,33 @@ def test_inputs_changed_in_place_are_noticed(problem, torch):
     backend = sluice.callable_backend(inplace, "all", arrays="torch")
     with pytest.raises(sluice.Error, match="changed its input hidden_states"):
         sluice.layer(problem.spec, problem.weights, backend)(problem.hidden, problem.logits)
+
+
+@pytest.mark.parametrize("arrays", ["numpy", "ml_dtypes", "tensor"])
+@pytest.mark.parametrize("kind", ["F32", "BF16"])
+@pytest.mark.parametrize("which", ["hidden_states", "router_logits", "topk_ids", "topk_weights"])
+def test_inputs_changed_in_place_are_noticed(problem, arrays, kind, which):
+    if arrays == "ml_dtypes":
+        pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
+
+    def inplace(spec, weights, **given):
+        array = given[which]
+        array = array.bits() if isinstance(array, sluice.Tensor) else array
+        array[-1] = array[0]
+        return np.zeros((7, 64), np.float32)
+
+    named = lambda s, w, h, r, i, t: inplace(
+        s, w, hidden_states=h, router_logits=r, topk_ids=i, topk_weights=t)
+    named.__name__ = "inplace"
+    layer = sluice.layer(problem.spec, problem.weights,
+                         sluice.callable_backend(named, "all", arrays=arrays))
+    hidden = sluice.Tensor.from_float32(problem.hidden, kind)
+    ids = (np.arange(21).reshape(7, 3) % 8).astype(np.int32)
+    routing = np.linspace(0, 1, 21).reshape(7, 3).astype(np.float32)
+    given = (None, ids, routing) if which.startswith("topk") else (problem.logits,)
+    with pytest.raises(sluice.Error, match=f"inplace changed its input {which} in place") as raised:
+        layer(hidden, *given)
+    assert raised.value.kind == "internal"
 
 
 @pytest.mark.parametrize("backend, message", [

@@ -1,7 +1,12 @@
 """MoeSpec, the registry's fields and the presets."""
 
+import ast
 import json
+import os
+import pathlib
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -112,6 +117,56 @@ def test_a_misspelt_attribute_names_the_nearest():
         sluice.MoeSpec(**SIZES).topk_grup
     with pytest.raises(AttributeError):
         sluice.MoeSpec(**SIZES).top_k = 3  # specs are values
+
+
+def stub_of_spec():
+    stub = pathlib.Path(sluice._core.__file__).with_name("_core.pyi")
+    classes = ast.parse(stub.read_text(encoding="utf-8")).body
+    return {d.name: d for c in classes if isinstance(c, ast.ClassDef) and c.name == "MoeSpec"
+            for d in c.body if isinstance(d, ast.FunctionDef)}
+
+
+def test_the_stub_names_every_field_and_no_other():
+    members = stub_of_spec()
+    assert "__getattr__" not in members  # with it, any misspelt name would be an attribute
+    keys = {field.key for field in sluice.fields()}
+    assert keys <= members.keys()
+    for function in ("__init__", "replace"):
+        arguments = members[function].args
+        assert arguments.kwarg is None
+        assert {a.arg for a in arguments.kwonlyargs} == keys | {"routing_method"}
+        needed = {a.arg for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults)
+                  if default is None}
+        assert needed == (set(SIZES) if function == "__init__" else set())
+    for size in SIZES:
+        with pytest.raises(sluice.Error, match=size):
+            sluice.MoeSpec(**{key: value for key, value in SIZES.items() if key != size})
+
+
+def test_a_type_checker_sees_misspelt_fields(tmp_path):
+    pytest.importorskip("mypy", reason="mypy is not installed")
+    package = pathlib.Path(sluice.__file__).parent
+    program = tmp_path / "program.py"
+    program.write_text("""
+import numpy as np
+import sluice
+spec = sluice.MoeSpec(num_experts=np.int64(8), top_k=2, hidden_size=64, intermediate_size=128,
+                      routed_scaling_factor=np.float32(2.5), norm_topk_prob=np.bool_(True),
+                      expert_map=np.arange(8))
+spec = spec.replace(expert_map=[0, 1, 2, 3, 4, 5, 6, 7], score_func="sigmoid")
+factor: float = spec.routed_scaling_factor
+spec.rotued_scaling_factor
+spec.replace(rotued_scaling_factor=2.0)
+sluice.MoeSpec(num_experts=8, top_k="2", hidden_size=64, intermediate_size=128)
+sluice.MoeSpec(num_experts=8, top_k=2, hidden_size=64)
+""", encoding="utf-8")
+    environment = dict(os.environ, MYPYPATH=str(package.parent))
+    run = subprocess.run([sys.executable, "-m", "mypy", "--follow-imports=silent", "--cache-dir",
+                          str(tmp_path / "cache"), str(program)],
+                         capture_output=True, text=True, env=environment)
+    lines = [line for line in run.stdout.splitlines() if "error:" in line]
+    assert [int(line.split(":")[1]) for line in lines] == [9, 10, 11, 12], run.stdout + run.stderr
+    assert "rotued_scaling_factor" in lines[0] and "routed_scaling_factor" in lines[0]
 
 
 def test_every_method_and_family_is_reachable_by_name():

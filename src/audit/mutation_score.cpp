@@ -73,6 +73,7 @@ FalseAlarms count_false_alarms(const Backend& backend, std::uint64_t first_seed,
   auditing::RunOptions run;
   run.load = options.load;
   run.report_routing = options.allowances.reports_routing;
+  run.before_call = options.before_call;
   for (std::int64_t i = 0; i < seeds; ++i) {
     const std::uint64_t seed = first_seed + static_cast<std::uint64_t>(i);
     ++alarms.seeds;

@@ -6,12 +6,16 @@
 
 #include "audit/fenced_buffer.hpp"
 #include "backends/staged_experts.hpp"
+#include "base/interruption.hpp"
 
 namespace sluice::auditing {
 namespace {
 
+// What went wrong. An interruption is no failure of the backend, and goes on.
 std::string describe_exception() {
   try {
+    throw;
+  } catch (const Interruption&) {
     throw;
   } catch (const Error& error) {
     return fmt::format("{} ({})", error.what(), to_string(error.kind()));
@@ -57,6 +61,7 @@ OwnedTensor tensor_of(const FencedBuffer& buffer, DType dtype, const Shape& shap
 RunResult call_forward(const Experts& experts, const Case& subject, const ForwardInput& input,
                        const RunOptions& options, std::optional<Poison> poison,
                        FencedBuffer& workspace) {
+  if (options.before_call) options.before_call();
   RunResult result;
   const std::int64_t tokens = subject.tokens();
   const Shape output_shape{tokens, subject.spec.experts.hidden_size};

@@ -1,6 +1,7 @@
 // Running a case on a backend, with every buffer poisoned and fenced.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +27,7 @@ struct RunOptions {
   LoadOptions load;
   bool report_routing = true;
   Poison poison = Poison::nan;
+  std::function<void()> before_call;  // of AuditOptions
 };
 
 // A loaded case that can be run again over the same, now dirty, memory.

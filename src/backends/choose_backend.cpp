@@ -3,6 +3,7 @@
 
 #include <sluice/backend.hpp>
 
+#include "backends/asked_backend.hpp"
 #include "base/environment.hpp"
 #include "base/fail.hpp"
 
@@ -24,10 +25,13 @@ Choice chosen(const Candidate& candidate, std::vector<Candidate> all) {
 
 }  // namespace
 
+std::string asked_backend(std::string_view given) {
+  return given.empty() ? environment("SLUICE_BACKEND").value_or("") : std::string(given);
+}
+
 Choice choose_backend(const MoeSpec& spec, std::string_view forced) {
-  const auto variable = environment("SLUICE_BACKEND");
-  if (forced.empty() && variable) forced = *variable;
-  const Backend* only = forced.empty() ? nullptr : &backend(forced);
+  const std::string asked = asked_backend(forced);
+  const Backend* only = asked.empty() ? nullptr : &backend(asked);
 
   std::vector<Candidate> candidates;
   for (const Backend* backend : backends()) {

@@ -1,6 +1,7 @@
 // Reports: verdicts, names, replays, and faults that no list of ours has.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -9,6 +10,7 @@
 
 #include "audit/faults/edit_weights.hpp"
 #include "audit/faults/reroute.hpp"
+#include "base/interruption.hpp"
 #include "small_audit.hpp"
 
 namespace sluice::auditing {
@@ -295,6 +297,73 @@ TEST(Audit, LoadsEveryLayerAsItWasTold) {
   options.allowances.slot_outputs_rounded = true;
   const AuditReport report = audit(Permitted(), options);
   EXPECT_TRUE(report.ok()) << audit_text(report);
+}
+
+// A backend that is told to stop in the middle of a call, as a Python callable is by Ctrl-C.
+class Stopped final : public Backend {
+ public:
+  struct Stop {};
+  explicit Stopped(int calls) : left_(calls) {}
+  std::string_view name() const override { return "stopped"; }
+  std::optional<std::string> unavailable() const override { return std::nullopt; }
+  FieldSet claims() const override { return inner_.claims(); }
+  Support supports(const MoeSpec& spec) const override { return inner_.supports(spec); }
+  std::unique_ptr<Experts> load(const MoeSpec& spec, const MoeWeights& weights,
+                                const LoadOptions& options) const override {
+    return std::make_unique<StoppedExperts>(inner_.load(spec, weights, options), left_);
+  }
+  bool batch_invariant() const override { return inner_.batch_invariant(); }
+
+ private:
+  class StoppedExperts final : public Experts {
+   public:
+    StoppedExperts(std::unique_ptr<Experts> inner, std::atomic<int>& left)
+        : inner_(std::move(inner)), left_(left) {}
+    std::size_t workspace_bytes(std::int64_t tokens) const override {
+      return inner_->workspace_bytes(tokens);
+    }
+    std::size_t weight_bytes() const override { return inner_->weight_bytes(); }
+    void forward(const ForwardInput& input, const ForwardOutput& output,
+                 std::span<std::byte> workspace, void* stream) const override {
+      if (left_-- <= 0) throw Interruption{std::make_exception_ptr(Stop{})};
+      inner_->forward(input, output, workspace, stream);
+    }
+
+   private:
+    std::unique_ptr<Experts> inner_;
+    std::atomic<int>& left_;
+  };
+
+  const Backend& inner_ = backend("reference");
+  mutable std::atomic<int> left_;
+};
+
+TEST(Audit, EndsWhereItIsInterrupted) {
+  // The suites of these classes have every check between them; O's runs two calls at once.
+  for (const char* suite : {"A", "G", "K", "L", "O"}) {
+    for (const int calls : {0, 40, 200}) {
+      AuditOptions options = quick_options();
+      options.suite = suite;
+      try {
+        EXPECT_TRUE(audit(Stopped(calls), options).ok()) << suite << ' ' << calls;
+      } catch (const Interruption& interruption) {
+        EXPECT_THROW(std::rethrow_exception(interruption.why), Stopped::Stop);
+      }
+    }
+  }
+}
+
+TEST(Audit, AsksBetweenCallsWhetherToGoOn) {
+  int calls = 0;
+  std::vector<std::string> checks;
+  AuditOptions options = quick_options();
+  options.progress = [&](std::string_view check) { checks.emplace_back(check); };
+  options.before_call = [&] {
+    if (++calls == 5) throw std::out_of_range("enough");
+  };
+  EXPECT_THROW(audit(backend("reference"), options), std::out_of_range);
+  EXPECT_EQ(calls, 5);
+  EXPECT_EQ(checks, std::vector<std::string>{"exact"});
 }
 
 TEST(Audit, AuditsAtAGivenSpec) {

@@ -1,8 +1,10 @@
 // The audit must kill every mutant, by class; and see faults that are in no list.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 #include <iterator>
+#include <regex>
 #include <set>
 
 #include "audit/cases/draw_spec.hpp"
@@ -51,6 +53,24 @@ TEST(Mutants, StandInTheCatalogue) {
   EXPECT_NE(text.find(mutants_markdown()), std::string::npos)
       << "docs/lost-parameters.md is stale: replace its table by that of sluice audit "
          "--list-mutants";
+}
+
+// A number of public reports that the pages name is that of distinct ones in the table.
+TEST(Mutants, StandForAsManyReportsAsThePagesSay) {
+  std::set<std::string> reports;
+  const std::regex report("[A-Za-z0-9._/-]+#[0-9]+");
+  for (const MutantInfo& mutant : mutants()) {
+    const std::string cases(mutant.cases);
+    for (std::sregex_iterator it(cases.begin(), cases.end(), report), end; it != end; ++it) {
+      reports.insert(it->str());
+    }
+  }
+  for (const char* page : {"/README.md", "/docs/lost-parameters.md"}) {
+    std::ifstream file(SLUICE_SOURCE_DIR + std::string(page));
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    EXPECT_NE(text.find(fmt::format("{} public reports", reports.size())), std::string::npos)
+        << page << " does not say \"" << reports.size() << " public reports\"";
+  }
 }
 
 constexpr std::string_view kScaleMutants[] = {"up-takes-gate-scale",

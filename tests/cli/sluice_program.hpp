@@ -18,12 +18,14 @@ struct Outcome {
   std::string err;
 };
 
-// `arguments` are shell words; the environment's choices must not leak into the test.
-inline Outcome run_sluice(const std::string& arguments) {
+// `arguments` are shell words; the environment's choices must not leak into the test, which makes
+// its own: "NAME=value".
+inline Outcome run_sluice(const std::string& arguments, const std::string& environment = "") {
   const ScratchDirectory scratch;
-  const std::string command = "env -u SLUICE_BACKEND -u SLUICE_ISA SLUICE_THREADS=2 '" +
-                              std::string(SLUICE_BINARY_DIR) + "/bin/sluice' " + arguments + " >'" +
-                              scratch.file("out") + "' 2>'" + scratch.file("err") + "' </dev/null";
+  const std::string command = "env -u SLUICE_BACKEND -u SLUICE_ISA SLUICE_THREADS=2 " +
+                              environment + " '" + std::string(SLUICE_BINARY_DIR) +
+                              "/bin/sluice' " + arguments + " >'" + scratch.file("out") + "' 2>'" +
+                              scratch.file("err") + "' </dev/null";
   const int status = std::system(command.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, scratch.read("out"), scratch.read("err")};
 }

@@ -46,6 +46,26 @@ TEST(Usage, MistakesAreOneLineAndExitTwo) {
                  "4096");
 }
 
+TEST(Usage, EveryVerbTakesTheBackendOfTheEnvironment) {
+  const auto audited = [](const std::string& arguments) {
+    const Outcome outcome = test::run_sluice("audit --suite K --rounds 1 --json - " + arguments,
+                                             "SLUICE_BACKEND=reference");
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return nlohmann::json::parse(outcome.out).at("backend").get<std::string>();
+  };
+  EXPECT_EQ(audited(""), "reference");
+  EXPECT_EQ(audited("--backend cpu"), "cpu");
+  const std::string bench = "bench moe --shape 64,64,4,2 --tokens 1 --seconds 0.01 --json - ";
+  const Outcome outcome = test::run_sluice(bench, "SLUICE_BACKEND=reference");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(nlohmann::json::parse(outcome.out).at("variant"), "double");  // cpu has none of it
+  for (const std::string& command : {bench, std::string("audit"), std::string("audit --mutants")}) {
+    const Outcome refused = test::run_sluice(command, "SLUICE_BACKEND=nobody");
+    EXPECT_EQ(refused.code, 2) << command;
+    EXPECT_TRUE(contains(refused.err, "nobody")) << refused.err;
+  }
+}
+
 // The library behind the options would wrap the first two around and take the rest.
 TEST(Usage, NumbersAreWhatWasTyped) {
   for (const std::string command :

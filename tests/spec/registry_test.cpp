@@ -1,10 +1,14 @@
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <set>
 #include <string>
+#include <vector>
 
 #include <sluice/error.hpp>
 #include <sluice/fields.hpp>
+
+#include "spec/registry.hpp"
 
 namespace sluice {
 namespace {
@@ -55,6 +59,32 @@ TEST(FieldSet, StartsEmptyAndHoldsWhatWasAdded) {
   EXPECT_EQ(claims, FieldSet({"top_k"}));
   EXPECT_EQ(FieldSet::all().size(), kFieldCount);
   EXPECT_THROW(claims.add("n_groups_"), Error);
+}
+
+// The specification spells every field and every value of a choice as a spec does.
+TEST(Registry, IsWhatTheSpecificationNames) {
+  std::ifstream page(SLUICE_SOURCE_DIR "/docs/semantics.md");
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(page, line);) lines.push_back(line);
+  for_each_row([&]<typename R>(const R& row) {
+    std::string line;
+    for (const std::string& each : lines) {
+      const bool of_the_field =
+          each.substr(0, each.find('|', 1)).find(fmt::format("`{}`", row.field.key)) !=
+          std::string::npos;
+      if (each.starts_with('|') && of_the_field) line = each;
+    }
+    ASSERT_FALSE(line.empty()) << "docs/semantics.md has no row for " << row.field.key;
+    if constexpr (std::is_enum_v<typename R::Value>) {
+      const std::string values = line.substr(line.find('|', 1));
+      for (const std::string_view name : Choices<typename R::Value>::kNames) {
+        const std::size_t at = values.find(name);
+        ASSERT_NE(at, std::string::npos) << row.field.key << " may be " << name;
+        const char after = values[at + name.size()];
+        EXPECT_TRUE(after == ' ' || after == ',') << row.field.key << " may be " << name;
+      }
+    }
+  });
 }
 
 TEST(Registry, FullOwnershipAndOwnSharedWidthAreNeutralInBothSpellings) {

@@ -1,6 +1,7 @@
 // Poison, threads, batches, concurrency: the same inputs must give the same bits.
 #include <fmt/format.h>
 
+#include <exception>
 #include <thread>
 
 #include "audit/cases/draw_spec.hpp"
@@ -141,20 +142,29 @@ void check_concurrent(Context& context) {
     if (half == 0) return true;
     RunOptions run = context.run;
     run.load.executor = make_executor(1);
+    run.before_call = nullptr;  // calls of two threads; an interruption comes out of both
     const Case parts[2] = {rows_of(subject, 0, half), rows_of(subject, half, 2 * half)};
     RunResult alone[2], together[2];
     for (int i = 0; i < 2; ++i) alone[i] = run_case(context.backend, parts[i], run);
     const SharedCase shared(context.backend, subject, run);
     // Calls are short: they meet only if there are many. The first one that is wrong stays.
     constexpr int kCalls = 40;
+    std::exception_ptr thrown[2];
     const auto call_often = [&](int i) {
-      for (int n = 0; n < kCalls && (n == 0 || same_bits(alone[i], together[i])); ++n) {
-        together[i] = shared.run(parts[i]);
+      try {
+        for (int n = 0; n < kCalls && (n == 0 || same_bits(alone[i], together[i])); ++n) {
+          together[i] = shared.run(parts[i]);
+        }
+      } catch (...) {
+        thrown[i] = std::current_exception();
       }
     };
     std::thread other(call_often, 1);
     call_often(0);
     other.join();
+    for (const std::exception_ptr& interruption : thrown) {
+      if (interruption) std::rethrow_exception(interruption);
+    }
     for (int i = 0; i < 2; ++i) {
       if (same_bits(alone[i], together[i])) continue;
       context.complain(prepared, Stage::repeat,
