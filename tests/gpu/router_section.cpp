@@ -4,8 +4,10 @@
 #include <cmath>
 #include <sluice/layer.hpp>
 
+#include "audit/cases/draw_spec.hpp"
 #include "audit/cases/regime.hpp"
 #include "audit/checks/check.hpp"
+#include "audit/run_case.hpp"
 #include "backends/cuda/device/error.hpp"
 #include "backends/cuda/params.hpp"
 #include "device_case.hpp"
@@ -136,6 +138,40 @@ void check_layer(std::int64_t tokens, std::uint64_t seed, Findings& findings) {
                   tokens, seed);
 }
 
+// Scores at the end of fp32's range: a weight beyond it is infinite, as in the reference, and not
+// the zero of a score that is none; a sum beyond it is no reason for weights of zero.
+void check_huge_scores(std::int64_t tokens, bool normalised, std::uint64_t seed,
+                       Findings& findings) {
+  MoeSpec spec = auditing::neutral_spec({40, 4, 72, 40});
+  spec.router.score_func = ScoreFunc::none;
+  spec.router.norm_topk_prob = normalised;
+  spec.router.routed_scaling_factor = normalised ? 2.5 : 1e20;
+  Case subject = auditing::plain_case(spec, seed, tokens);
+  Draw draw(seed);
+  OwnedTensor& logits = subject.tensors["router_logits"];
+  for (std::int64_t i = 0; i < logits.elements(); ++i) {
+    logits.set(i, static_cast<float>(normalised ? draw.real(1e38, 3e38)
+                                                : std::exp(draw.real(std::log(1e15), 50.0))));
+  }
+  auditing::RunOptions options;
+  options.load.executor = make_executor(1);
+  const auto right = run_case(backend("reference"), subject, options);
+  const auto found = run_case(backend("cuda"), subject, options);
+  findings.expect(found.error.empty() && right.error.empty(), "T {}: {}{}", tokens, found.error,
+                  right.error);
+  if (!found.error.empty() || !right.error.empty()) return;
+  for (std::int64_t i = 0; i < right.weights.elements(); ++i) {
+    const float want = right.weights.get(i);
+    const float have = found.weights.get(i);
+    if (want == have || std::abs(have - want) <= 0x1p-21f * want) continue;
+    findings.expect(false, "T {}, scores of {}: weight {} is {}, not {}", tokens,
+                    normalised ? "1e38 to 3e38, normalised," : "1e15 to 5e21, times 1e20,", i, have,
+                    want);
+    return;
+  }
+  findings.expect(true, "");
+}
+
 }  // namespace
 
 void run_router(const Settings& settings, Findings& findings) {
@@ -155,6 +191,11 @@ void run_router(const Settings& settings, Findings& findings) {
   const int layers = settings.brief ? 2 : 24;
   for (int i = 0; i < layers; ++i) {
     check_layer(i % 3 == 0 ? 1 + i / 3 : 7 * i, ++seed, findings);
+  }
+  for (const std::int64_t tokens : {1, 4, 20, 70}) {  // one of each flow
+    for (const bool normalised : {false, true}) {
+      check_huge_scores(tokens, normalised, ++seed, findings);
+    }
   }
 }
 

@@ -50,7 +50,7 @@ struct Softmax {
 };
 
 // The K weights, one per lane, computed in T. `lost`: normalising would bring back what T could
-// not hold.
+// not hold, or T could not hold their sum.
 template <typename T>
 __device__ __forceinline__ T weigh_in(const Routing& args, int id, float chosen_logit,
                                       const Softmax& softmax, bool& lost) {
@@ -80,8 +80,10 @@ __device__ __forceinline__ T weigh_in(const Routing& args, int id, float chosen_
   if (!active || !isfinite(score)) score = 0;
   if (router.norm_topk_prob && (router.top_k > 1 || router.norm_single_expert)) {
     const T sum = warp_sum(score);
+    lost = lost || !isfinite(sum);
     const auto eps = static_cast<T>(router.norm_eps);
     score /= router.norm_rule == NormRule::add ? sum + eps : fmax(sum, eps);
+    if (!isfinite(score)) score = 0;  // a zero sum without epsilon
   }
   if (!router.apply_routed_scale_to_output) {
     score *= static_cast<T>(router.routed_scaling_factor);
@@ -100,7 +102,7 @@ __device__ __forceinline__ float weigh(const Routing& args, int id, float chosen
   bool lost = false;
   float weight = weigh_in<float>(args, id, chosen_logit, softmax, lost);
   if (lost) weight = weigh_in_double(args, id, chosen_logit, softmax);
-  return isfinite(weight) ? weight : 0.0f;
+  return weight;
 }
 
 }  // namespace sluice::cuda
