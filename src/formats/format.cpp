@@ -32,6 +32,10 @@ const Format& format(WeightFormat id) {
   return **found;
 }
 
+bool has_scales(WeightFormat id) {
+  return !format(id).scales({1, 128}).empty();  // 128 columns suit every format
+}
+
 std::string form_problem(const TensorView& view, std::span<const TensorForm> forms) {
   for (const TensorForm& form : forms) {
     if (form.dtype == view.dtype && form.shape == view.shape) return {};

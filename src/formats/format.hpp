@@ -58,6 +58,9 @@ struct Format {
 
 const Format& format(WeightFormat id);
 
+// A property of the format: scales() gives none for widths that a scaled format cannot hold, too.
+bool has_scales(WeightFormat id);
+
 // Checked entry: throws Error(user) when a tensor is not in a form of the format, or `out` has
 // another size.
 void unpack(WeightFormat id, const EncodedMatrix& matrix, MatrixSize size, std::span<float> out);

@@ -122,11 +122,10 @@ void check_size(const char* field, std::int64_t columns, Checker& check) {
 
 void check_scales(std::string_view name, const ExpertMatrices& scales, const TensorView& global,
                   MatrixSize size, std::int64_t experts, Checker& check) {
-  const auto allowed = check.format().scales(size);
-  if (allowed.empty()) {
+  if (!formats::has_scales(check.format().id)) {
     check.no_experts(fmt::format("{}_scale", name), scales, "experts.weight_format has no scales");
-  } else {
-    check.experts(fmt::format("{}_scale", name), scales, allowed);
+  } else if (size.columns % check.format().column_multiple == 0) {  // else check_size complains
+    check.experts(fmt::format("{}_scale", name), scales, check.format().scales(size));
   }
   check.flagged_tensor(fmt::format("{}_global_scale", name), global,
                        "experts.weight_format has no global scale", check.format().has_global_scale,
@@ -147,7 +146,7 @@ void check_gate_up(const MoeSpec& spec, const MoeWeights& weights, Checker& chec
     check.problem("gate_proj and up_proj are given, but experts.activation has no gate");
   } else if (spec.experts.gate_up_order != GateUpOrder::gate_up) {
     check.problem("gate_proj and up_proj are given; experts.gate_up_order must be gate_up then");
-  } else if (!check.format().scales(fused).empty()) {
+  } else if (formats::has_scales(check.format().id)) {
     check.problem("gate_proj and up_proj are given; scaled weight formats need gate_up_proj");
   } else {
     const auto allowed = check.format().values({width, hidden});
@@ -190,7 +189,7 @@ void check_shared(const MoeSpec& spec, const MoeWeights& weights, Checker& check
   const std::int64_t width = local_shared_width(spec);
   const bool gated = is_gated(spec.experts.activation);
   // Shared experts stay plain floats where routed experts are scaled.
-  const bool plain = check.format().scales({hidden, width}).empty();
+  const bool plain = !formats::has_scales(check.format().id);
   auto matrix = [&](std::int64_t rows, std::int64_t columns) {
     return plain ? check.format().values({rows, columns}) : forms(kFloatDtypes, {{rows, columns}});
   };

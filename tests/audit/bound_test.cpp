@@ -28,6 +28,23 @@ TEST(Dot, OneBitTooManyIsNoLongerExact) {
   EXPECT_GT(dot_error(a, lowest_bit_of(a), known(b), 0.0, false).error, 0.0);
 }
 
+// A processor may read a denormal operand as zero; the other operand says how much that is.
+TEST(Dot, DenormalOperandsMayBeZero) {
+  const std::vector<float> a{1.0f, 0x1p-130f};
+  const std::vector<double> b{2.0, 0x1p120};
+  for (const bool statistical : {false, true}) {
+    EXPECT_GE(dot_error(a, lowest_bit_of(a), known(b), 0.0, statistical).error, 0x1p-10);
+  }
+  const std::vector<float> large{0x1p100f};
+  const std::vector<double> denormal{0x1p-130};
+  const std::vector<double> smallest_normal{0x1p-126};
+  const auto error = [&](std::span<const double> x) {
+    return dot_error(large, lowest_bit_of(large), known(x), 0.0, false).error;
+  };
+  EXPECT_GE(error(denormal), 0x1p-30);
+  EXPECT_EQ(error(smallest_normal), 0.0);
+}
+
 // Everything between the ends, rounded or not, is within the error; nothing beyond the farther end.
 TEST(PerhapsRounded, ReachesToTheFartherOfTheRoundedEnds) {
   Draw draw(12);

@@ -50,6 +50,17 @@ TEST(OracleRouting, GroupsWithNanTieByTheirBestMembers) {
   EXPECT_NE(routing.why_wrong(Ids{4, 5}), "");
 }
 
+// Were it finite, an output that it makes infinite would be held to a number.
+TEST(OracleRouting, AWeightBeyondFp32IsInfinite) {
+  RouterSpec spec = grouped(4, ScoreFunc::none);
+  spec.routed_scaling_factor = -10;
+  const TokenRouting routing(spec, {}, std::vector<float>{2, 3e38f, 3, 1});
+  const std::vector<Approx> weights = routing.weights(routing.ids());
+  EXPECT_EQ(weights[0].value, -kInf);
+  EXPECT_EQ(weights[0].error, 0.0);
+  EXPECT_EQ(weights[1].value, -30.0);
+}
+
 // fp32 scores tie where double still tells them apart, so that a bias of zeros may change the
 // choice of a backend that otherwise compares logits (docs/numerics.md §2). A gap that fp32 sees is
 // none.

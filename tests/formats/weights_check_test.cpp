@@ -177,6 +177,29 @@ TEST(CheckWeights, ScaledFormatsNeedTheirScales) {
   EXPECT_NE(complaint(layer).find("experts.intermediate_size is 24"), std::string::npos);
 }
 
+// int4 holds no rows of 24 columns; the shared experts' are plain.
+TEST(CheckWeights, SharedExpertsMayBeOfAWidthThatTheFormatCannotHold) {
+  Layer layer = full_layer();
+  layer.spec.experts.weight_format = WeightFormat::int4;
+  layer.spec.experts.hidden_size = 32;
+  layer.spec.experts.intermediate_size = 32;
+  layer.weights.router_weight = {};
+  layer.weights.gate_up_proj = experts(4, DType::u8, {64, 16});
+  layer.weights.down_proj = experts(4, DType::u8, {32, 16});
+  layer.weights.gate_up_scale = experts(4, DType::bf16, {64, 1});
+  layer.weights.down_scale = experts(4, DType::bf16, {32, 1});
+  layer.weights.gate_up_bias = tensor(DType::f32, {4, 64});
+  layer.weights.down_bias = tensor(DType::f32, {4, 32});
+  layer.weights.shared_gate_proj = tensor(DType::bf16, {24, 32});
+  layer.weights.shared_up_proj = tensor(DType::bf16, {24, 32});
+  layer.weights.shared_down_proj = tensor(DType::bf16, {32, 24});
+  layer.weights.shared_expert_gate = tensor(DType::bf16, {32});
+  EXPECT_EQ(complaint(layer), "");
+  layer.spec.experts.intermediate_size = 24;
+  EXPECT_NE(complaint(layer).find("experts.intermediate_size is 24"), std::string::npos);
+  EXPECT_EQ(complaint(layer).find("has no scales"), std::string::npos) << complaint(layer);
+}
+
 TEST(CheckWeights, CapsTheList) {
   Layer layer = full_layer();
   layer.spec.layer = {};

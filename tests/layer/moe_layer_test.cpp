@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 #include <sluice/error.hpp>
 #include <string>
@@ -108,6 +109,32 @@ TEST(MoeLayer, MatchesAHandComputedToken) {
     const float shared = block(small.shared_gate_up.data(), small.shared_down.data(), 32, row);
     // The factor is part of given weights, so it must not be applied again; never to the shared.
     EXPECT_EQ(tokens.output_at(row), weight * routed + shared) << row;
+  }
+}
+
+// On every backend alike; without a down bias none of 0 makes it NaN.
+TEST(MoeLayer, AWeightBeyondFp32MakesTheOutputInfinite) {
+  SmallLayer small;
+  small.spec.router.routed_scaling_factor = 1e30;
+  std::vector<float> outputs[2];
+  for (const bool is_cpu : {false, true}) {
+    LayerOptions options = reference();
+    if (is_cpu) options.backend = "cpu";
+    MoeLayer layer(small.spec, small.weights(), options);
+    Tokens token(1);
+    token.logits = {1e9f, 2, 1, -3, -3, -3};
+    layer.forward(token.from_logits(), token.views());
+    EXPECT_EQ(token.ids, (std::vector<std::int32_t>{0, 2, 1}));
+    EXPECT_TRUE(std::isinf(token.weights[0]));
+    for (std::int64_t i = 0; i < 8; ++i) outputs[is_cpu].push_back(token.output_at(i));
+  }
+  EXPECT_TRUE(std::isinf(outputs[0][0]));
+  for (std::size_t i = 0; i < 8; ++i) {
+    const float first = outputs[0][i];
+    const float second = outputs[1][i];
+    EXPECT_FALSE(std::isfinite(first)) << i;
+    EXPECT_TRUE(first == second || (std::isnan(first) && std::isnan(second)))
+        << i << ": " << first << " and " << second;
   }
 }
 

@@ -15,8 +15,6 @@ DType plain_dtype(WeightFormat format) {
   return format == WeightFormat::f16 ? DType::f16 : DType::bf16;
 }
 
-bool is_plain(WeightFormat format) { return formats::format(format).scales({1, 128}).empty(); }
-
 OwnedTensor tensor_of(DType dtype, const Shape& shape, const std::vector<float>& values) {
   OwnedTensor tensor(dtype, shape);
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -140,7 +138,7 @@ bool widths_fit_format(const MoeSpec& spec) {
 void store_matrices(Case& subject, const std::string& name, const std::vector<float>& values,
                     std::int64_t experts, std::int64_t rows, std::int64_t columns) {
   const WeightFormat format = subject.spec.experts.weight_format;
-  if (is_plain(format)) {
+  if (!formats::has_scales(format)) {
     subject.tensors[name] = tensor_of(plain_dtype(format), {experts, rows, columns}, values);
     return;
   }

@@ -45,6 +45,19 @@ Sums accumulate(std::span<const float> a, const RoundedVector& b) {
   return sums;
 }
 
+// sum |a b| over the products with a denormal operand, which may be read as zero.
+double denormal_products(std::span<const float> a, int a_lowest, const RoundedVector& b) {
+  // A denormal number is no multiple of the smallest normal one.
+  if (a_lowest >= -126 && b.lowest >= -126) return 0.0;
+  const auto denormal = [](double x) { return x != 0.0 && std::fabs(x) < kSmallest; };
+  double sum = 0.0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double x = a[i];
+    if (denormal(x) || denormal(b.values[i])) sum += std::fabs(x * b.values[i]);
+  }
+  return sum;
+}
+
 // Every partial sum, in any order, is a multiple of 2^lowest below 2^24 of them: fp32 is exact.
 bool sums_are_exact(double absolute, int lowest) {
   return lowest > -126 && absolute < std::ldexp(1.0, 24 + std::min(lowest, 900));
@@ -58,7 +71,8 @@ Approx dot_error(std::span<const float> a, int a_lowest, const RoundedVector& b,
   const double value = sums.dot + bias;
   const double absolute = sums.absolute + std::fabs(bias);
   const int lowest = std::min(a_lowest + b.lowest, lowest_bit(bias));
-  if (b.exact() && sums_are_exact(absolute, lowest)) return {value, 0.0};
+  const double flushed = denormal_products(a, a_lowest, b);
+  if (b.exact() && flushed == 0.0 && sums_are_exact(absolute, lowest)) return {value, 0.0};
 
   // n products and n sums: (n + 1) roundings lie on the longest path of the simplest loop.
   const auto n = static_cast<double>(a.size()) + (bias != 0.0 ? 2.0 : 1.0);
@@ -71,7 +85,7 @@ Approx dot_error(std::span<const float> a, int a_lowest, const RoundedVector& b,
     rounding = std::min(rounding, kUnit * (growth * partial_sum + kLambda * spread));
     flips = std::min(flips, kLambda * std::sqrt(sums.slack_squares));
   }
-  return {value, rounding + flips + n * kSmallest};
+  return {value, rounding + flips + flushed + n * kSmallest};
 }
 
 int lowest_bit_of(std::span<const float> row) {

@@ -279,6 +279,11 @@ std::vector<Approx> TokenRouting::weights(std::span<const std::int32_t> ids) con
   if (!router_.apply_routed_scale_to_output && router_.routed_scaling_factor != 1.0) {
     for (Approx& weight : weights) weight = mul(weight, constant(router_.routed_scaling_factor));
   }
+  // fp32 holds weights: one beyond it is infinite, and so is what it multiplies.
+  for (Approx& weight : weights) {
+    const auto single = static_cast<float>(weight.value);
+    if (std::isinf(single)) weight = {single, 0.0};
+  }
   return weights;
 }
 

@@ -142,8 +142,10 @@ class ReferenceExperts final : public Experts {
                             scratch.hidden.first(static_cast<std::size_t>(expert.width)),
                             scratch.expert_out);
       for (std::size_t i = 0; i < scratch.routed.size(); ++i) {
-        const double bias = expert.down_bias.empty() ? 0.0 : expert.down_bias[i];
-        scratch.routed[i] += (on_input ? 1.0 : weight) * scratch.expert_out[i] + weight * bias;
+        double term = on_input ? scratch.expert_out[i] : weight * scratch.expert_out[i];
+        // A bias that is not there is no bias of 0, of which an infinite weight makes NaN.
+        if (!expert.down_bias.empty()) term += weight * expert.down_bias[i];
+        scratch.routed[i] += term;
       }
     }
     if (spec_.router.apply_routed_scale_to_output) {

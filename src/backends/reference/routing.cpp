@@ -92,6 +92,12 @@ void drop_non_finite(std::span<double> weights) {
   }
 }
 
+// fp32 holds weights: one beyond it is infinite, in the output as in what is reported.
+double held(double weight) {
+  const auto single = static_cast<float>(weight);
+  return std::isinf(single) ? single : weight;
+}
+
 void normalise(const RouterSpec& router, std::span<double> weights) {
   if (!router.norm_topk_prob || (weights.size() == 1 && !router.norm_single_expert)) return;
   const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
@@ -139,9 +145,8 @@ void route_token(const RouterSpec& router, const RouterTensors& tensors, std::sp
   }
   drop_non_finite(weights);
   normalise(router, weights);
-  if (!router.apply_routed_scale_to_output) {
-    for (double& weight : weights) weight *= router.routed_scaling_factor;
-  }
+  const double factor = router.apply_routed_scale_to_output ? 1.0 : router.routed_scaling_factor;
+  for (double& weight : weights) weight = held(weight * factor);
 }
 
 }  // namespace sluice::reference

@@ -85,7 +85,7 @@ float global_scale(const TensorView& scales, std::size_t expert) {
 // Shared experts stay plain floats where routed experts are scaled (check_weights).
 WeightFormat shared_format(const MoeSpec& spec, const TensorView& matrix) {
   const WeightFormat format = spec.experts.weight_format;
-  if (formats::format(format).scales({1, 128}).empty()) return format;
+  if (!formats::has_scales(format)) return format;
   return matrix.dtype == DType::f32   ? WeightFormat::f32
          : matrix.dtype == DType::f16 ? WeightFormat::f16
                                       : WeightFormat::bf16;

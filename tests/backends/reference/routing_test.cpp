@@ -144,6 +144,15 @@ TEST(ReferenceRouting, FactorOnTheOutputLeavesTheWeightsAlone) {
   EXPECT_DOUBLE_EQ(route(spec, {1.0, 2.0, 3.0}).weights[0], sigmoid(3.0));
 }
 
+// A double would carry it to an output that no fp32 weight gives.
+TEST(ReferenceRouting, AWeightBeyondFp32IsInfinite) {
+  RouterSpec spec = router(4, 3, ScoreFunc::none);
+  spec.routed_scaling_factor = -10.0;
+  const Routed routed = route(spec, {2.0, 3e38, 3.0, kInf});
+  EXPECT_EQ(routed.ids, (std::vector<std::int64_t>{3, 1, 2}));
+  EXPECT_EQ(routed.weights, (std::vector<double>{0.0, -kInf, -30.0}));
+}
+
 TEST(ReferenceRouting, NanCountsAsMinusInfinityAndIdsStayDistinct) {
   EXPECT_EQ(route(router(4, 3, ScoreFunc::sigmoid), {kNan, 1.0, kNan, 0.5}).ids,
             (std::vector<std::int64_t>{1, 3, 0}));
