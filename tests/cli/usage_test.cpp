@@ -101,6 +101,25 @@ TEST(Usage, OutputPathsAreTriedBeforeAnyWork) {
   expect_refusal(problems + " --json x.json --records x.json", "both name x.json");
 }
 
+TEST(Usage, StandardOutputIsGivenAsADash) {
+  for (const char* name : {"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}) {
+    for (const std::string command : {"audit --backend x --json ", "audit --backend x --html ",
+                                      "inspect x --json ", "logits --model x --ids x --out "}) {
+      expect_refusal(command + name, "it is standard output, which is given as -");
+    }
+  }
+  EXPECT_TRUE(std::filesystem::is_symlink("/dev/stdout"));
+}
+
+TEST(Usage, ALinkKeepsPointingAtWhatIsWritten) {
+  const test::ScratchDirectory scratch;
+  scratch.write("old.json", "old");
+  std::filesystem::create_symlink("old.json", scratch.file("link"));
+  expect_success("audit --list-mutants --json '" + scratch.file("link") + "'");
+  EXPECT_TRUE(std::filesystem::is_symlink(scratch.file("link")));
+  EXPECT_TRUE(nlohmann::json::accept(scratch.read("old.json")));
+}
+
 TEST(Usage, ComplaintsAboutASpecNameItsFileAndLine) {
   const test::ScratchDirectory scratch;
   const std::string spec = scratch.write("mine.json", "{\"router\": {\n  \"top_k\": }}");
