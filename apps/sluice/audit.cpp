@@ -15,6 +15,7 @@
 #include "refuse_beside.hpp"
 #include "spec_file.hpp"
 #include "verb.hpp"
+#include "refuse_shared_files.hpp"
 #include "writable.hpp"
 
 namespace sluice::cli {
@@ -203,7 +204,7 @@ int show(const Options& options, const std::string& text, const std::string& jso
 }
 
 // Each mode uses some of the options.
-void check_options(const CLI::App& app, const Options& options) {
+void check_options(const CLI::App& app) {
   refuse_beside(app, "--mutants",
                 {"--backend", "--plugin", "--inject", "--spec", "--seed", "--rounds", "--json",
                  "--slot-outputs-rounded", "--no-routing", "--time-limit", "--threads"},
@@ -218,13 +219,11 @@ void check_options(const CLI::App& app, const Options& options) {
                 "the file describes the whole test, and the fastest backend that takes its spec "
                 "stands for a correct one");
   refuse_beside(app, "--list-mutants", {"--json"}, "the catalogue is the same for every backend");
-  if (!options.json.empty() && options.json == options.html) {
-    fail(ErrorKind::user, "--json and --html both name {}; give each its own", options.json);
-  }
+  refuse_shared_files(app, {"--json", "--html"}, {"--spec", "--plugin", "--rate-test"});
 }
 
 int run(const CLI::App& app, const Options& options) {
-  check_options(app, options);
+  check_options(app);
   if (options.list_mutants) return show(options, mutants_markdown(), mutants_json());
   if (!options.rate_test.empty()) {
     const TestRating rating = rate_test(read_text(options.rate_test));

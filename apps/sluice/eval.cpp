@@ -17,6 +17,7 @@
 #include "output/progress.hpp"
 #include "output/table.hpp"
 #include "refuse_beside.hpp"
+#include "refuse_shared_files.hpp"
 #include "verb.hpp"
 #include "writable.hpp"
 
@@ -205,14 +206,12 @@ void print_report(const Options& options, const std::vector<EvalRun>& runs,
 int run_gsm8k(const CLI::App& gsm8k, Options& options) {
   refuse_beside(gsm8k, "--score", {"--json"},
                 "it judges completions that are there; no model runs");
+  refuse_shared_files(gsm8k, {"--records", "--json"}, {"--data", "--shots-file", "--score"});
   if (!options.score.empty()) return run_score(options);
   if (options.model.directory.empty() || options.data.empty()) {
     fail(ErrorKind::user,
          "give --model DIR and --data FILE.jsonl (GSM8K's test.jsonl, github.com/openai/"
          "grade-school-math, or demo/problems/test.jsonl), or --score COMPLETIONS.jsonl");
-  }
-  if (options.records == options.json && !options.json.empty()) {
-    fail(ErrorKind::user, "--records and --json both name {}; give each its file", options.json);
   }
   if (const auto reason = why_unwritable(records_path(options)); !reason.empty()) {
     fail(ErrorKind::user, "{}; --records names another file", reason);

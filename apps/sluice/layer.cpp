@@ -12,6 +12,7 @@
 #include "layer_tensors.hpp"
 #include "output/files.hpp"
 #include "output/table.hpp"
+#include "refuse_shared_files.hpp"
 #include "spec_file.hpp"
 #include "verb.hpp"
 #include "writable.hpp"
@@ -86,10 +87,8 @@ const char* entry_name(const ForwardInput& input) {
                         : "hidden_states + router.weight";
 }
 
-int run_layer(const Options& options) {
-  if (options.out == options.json) {
-    fail(ErrorKind::user, "--out and --json both name {}; give each its own", options.out);
-  }
+int run_layer(const CLI::App& app, const Options& options) {
+  refuse_shared_files(app, {"--out", "--json"}, {"--spec", "--weights", "--input"});
   const MoeSpec spec = read_spec(options.spec);
   validate(spec);
   const LayerInput input(options.input);
@@ -173,7 +172,7 @@ Run declare_layer(CLI::App& app) {
                "Let the backend keep expert outputs in the activation format until it sums them; "
                "cuda does");
   app.footer(kFooter);
-  return [options] { return run_layer(*options); };
+  return [options, &app] { return run_layer(app, *options); };
 }
 
 }  // namespace sluice::cli

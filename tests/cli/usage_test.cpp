@@ -120,6 +120,38 @@ TEST(Usage, ALinkKeepsPointingAtWhatIsWritten) {
   EXPECT_TRUE(nlohmann::json::accept(scratch.read("old.json")));
 }
 
+// Nothing that these commands name as input exists for them to read, and what they would write over
+// stays as it is.
+TEST(Usage, ResultsDoNotWriteOverInputsNorOverEachOther) {
+  const test::ScratchDirectory scratch;
+  scratch.write("file", "mine");
+  std::filesystem::create_symlink("file", scratch.file("link"));
+  const std::string file = scratch.file("file");  // no word of a shell's: no quotes
+  const std::string again = scratch.file("./link");
+  const auto refused = [&](const std::string& command, const std::string& part) {
+    expect_refusal(command, part);
+    EXPECT_EQ(scratch.read("file"), "mine") << command;
+  };
+  refused("eval gsm8k --model x --data " + file + " --json " + again,
+          "--json would write over --data");
+  refused("eval gsm8k --model x --data " + file + " --records " + again, "over --data");
+  refused("eval gsm8k --model x --data x --shots-file " + file + " --json " + again,
+          "--shots-file");
+  refused("eval gsm8k --score " + file + " --json " + again, "over --score");
+  refused("logits --model x --ids " + file + " --out " + again, "--out would write over --ids");
+  refused("layer --spec " + file + " --weights x --input x --out " + again, "over --spec");
+  refused("layer --spec x --weights " + file + " --input x --out " + again, "over --weights");
+  refused("layer --spec x --weights x --input " + file + " --out y --json " + again,
+          "over --input");
+  refused("audit --spec " + file + " --html " + again, "--html would write over --spec");
+  refused("audit --rate-test " + file + " --json " + again, "over --rate-test");
+  refused("audit --plugin " + file + " --json " + again, "over --plugin");
+  refused("inspect --config " + file + " --json " + again, "over --config");
+  refused("audit --json " + file + " --html " + again, "--json and --html both name");
+  expect_refusal("audit --json x.json --html ./x.json", "--json and --html both name ./x.json");
+  expect_success("audit --list-mutants --json /dev/null");
+}
+
 TEST(Usage, ComplaintsAboutASpecNameItsFileAndLine) {
   const test::ScratchDirectory scratch;
   const std::string spec = scratch.write("mine.json", "{\"router\": {\n  \"top_k\": }}");
