@@ -12,6 +12,7 @@
 #include "layer_tensors.hpp"
 #include "output/files.hpp"
 #include "output/table.hpp"
+#include "output/to_stderr.hpp"
 #include "refuse_shared_files.hpp"
 #include "spec_file.hpp"
 #include "verb.hpp"
@@ -121,8 +122,8 @@ int run_layer(const CLI::App& app, const Options& options) {
       {{"backend", std::string(layer.backend().name())}, {"variant", layer.variant()}});
 
   if (!input.unread.empty()) {
-    fmt::print(stderr, "sluice: note: not read from {}: {}\n", options.input,
-               fmt::join(input.unread, ", "));
+    to_stderr(fmt::format("sluice: note: not read from {}: {}\n", options.input,
+                          fmt::join(input.unread, ", ")));
   }
   if (!options.json.empty()) {
     write_json(options.json, {{"spec", nlohmann::ordered_json::parse(print_spec(spec))},

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/nearest_name.hpp"
+#include "output/to_stderr.hpp"
 #include "verb.hpp"
 
 namespace sluice::cli {
@@ -40,22 +41,27 @@ constexpr const char* kFooter =
 int report(const char* kind, const std::string& message) {
   std::cout.flush();
   std::fflush(stdout);
-  fmt::print(stderr, "sluice: error: {} ({})\n", message, kind);
+  to_stderr(fmt::format("sluice: error: {} ({})\n", message, kind));
   return kBadInput;
+}
+
+// `code`, unless what was printed went nowhere.
+int if_printed(int code) {
+  std::cout.flush();
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout) return code;
+  return report("user", "cannot write to standard output");
 }
 
 int run_verb(const Run& run) {
   try {
-    const int code = run();
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-      return report("user", "cannot write to standard output");
-    }
-    return code;
+    return if_printed(run());
   } catch (const Error& error) {
     return report(to_string(error.kind()), error.what());
   } catch (const std::bad_alloc&) {
     return report("device", "out of memory");
   } catch (const std::exception& error) {
+    // What fmt::print throws is none of ours.
+    if (std::ferror(stdout) != 0) return if_printed(kBadInput);
     return report("internal", error.what());
   }
 }
@@ -110,7 +116,7 @@ int main_of(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     // --help and --version arrive here too, with exit code 0.
-    if (error.get_exit_code() == 0) return app.exit(error);
+    if (error.get_exit_code() == 0) return if_printed(app.exit(error));
     return report("usage", error.what());
   }
   for (std::size_t i = 0; i < runs.size(); ++i) {

@@ -16,6 +16,7 @@
 #include "number_checks.hpp"
 #include "output/files.hpp"
 #include "output/table.hpp"
+#include "output/to_stderr.hpp"
 #include "verb.hpp"
 
 namespace sluice::cli {
@@ -92,7 +93,7 @@ void print_figures(const Model& model, const Completion& completion, std::size_t
   table.add({"time: dense mlp", share(times.dense_mlp, times.total())});
   table.add({"time: head", share(times.head, times.total())});
   table.add({"time: rest", share(times.rest, times.total())});
-  fmt::print(stderr, "\n{}", table.text());
+  to_stderr("\n" + table.text());
 }
 
 // Greedy decoding would accept them and do nothing with them.
@@ -123,7 +124,8 @@ int run_run(const CLI::App& app, const Options& options) {
   generation.make_decoder = [&] { return make_decoder(tokenizer); };
   generation.on_text = [](std::size_t, std::string_view text) {
     fmt::print("{}", text);
-    std::fflush(stdout);
+    // A text that nobody can read need not be continued.
+    if (std::fflush(stdout) != 0) fail(ErrorKind::user, "cannot write to standard output");
   };
   const auto start = std::chrono::steady_clock::now();
   const auto completions = generate(*model, {&request, 1}, generation);

@@ -174,6 +174,35 @@ TEST(Usage, AnEmptyTextIsAText) {
   EXPECT_NE(scratch.read("piped"), "[]\n");
 }
 
+// Streams that cannot be written end in an exit status, never in an abort.
+TEST(Usage, StreamsThatCannotBeWritten) {
+  const test::ScratchDirectory scratch;
+  const auto code_of = [&](const std::string& arguments) {
+    const std::string command = "'" SLUICE_BINARY_DIR "/bin/sluice' " + arguments;
+    const int status = std::system(("(" + command + ") 2>>'" + scratch.file("err") + "'").c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  };
+  for (const char* broken : {"2>/dev/full", "2>&-"}) {
+    EXPECT_EQ(code_of(std::string("inspekt ") + broken), 2);
+    EXPECT_EQ(code_of(std::string("inspect /nonexistent ") + broken), 2);
+    EXPECT_EQ(code_of(std::string("audit --plugin /nonexistent ") + broken), 2);
+  }
+  const std::string tiny = "--model '" SLUICE_SOURCE_DIR "/demo/trinity-tiny' ";
+  EXPECT_EQ(code_of("run " + tiny + "--verbose hi >/dev/null 2>/dev/full"), 0);
+  EXPECT_EQ(scratch.read("err"), "");  // of the shell's: no signal ended any of them
+  // A long page and short ones: some are noticed by the write, others when it is flushed.
+  for (const std::string printed : {"fields", "fields --methods", "audit --list-mutants", "--help",
+                                    "run --help", "--version"}) {
+    EXPECT_EQ(code_of(printed + " >/dev/full"), 2) << printed;
+  }
+  // At the first token: the figures of a whole answer are not in the error's way.
+  EXPECT_EQ(code_of("run " + tiny + "--verbose hi >/dev/full"), 2);
+  const std::string line = "sluice: error: cannot write to standard output (user)\n";
+  std::string lines;
+  for (int i = 0; i < 7; ++i) lines += line;
+  EXPECT_EQ(scratch.read("err"), lines);
+}
+
 // An option that would do nothing is refused: accepted and forgotten is what this project is about.
 TEST(Usage, OptionsThatAModeWouldIgnoreAreRefused) {
   expect_refusal("bench moe --shapes --tokens 3 --json x",
