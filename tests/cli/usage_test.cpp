@@ -203,6 +203,20 @@ TEST(Usage, StreamsThatCannotBeWritten) {
   EXPECT_EQ(scratch.read("err"), lines);
 }
 
+// A variable that nobody set must not turn the audit of a plugin into that of the fastest backend.
+TEST(Usage, AnEmptyValueIsNotAnOptionLeftOut) {
+  for (const std::string option : {"--plugin", "--backend", "--inject", "--spec", "--json",
+                                   "--html", "--replay", "--rate-test"}) {
+    expect_refusal("audit --suite K " + option + " ''",
+                   option + " was given an empty value; give it");
+  }
+  expect_refusal("fields --family ''", "--family was given an empty value");
+  expect_refusal("run --model x --file ''", "--file was given an empty value");
+  expect_refusal("run --model x --system '' hi", "--system was given an empty value");
+  expect_refusal("eval gsm8k --model x --data y --backends ''", "--backends was given an empty");
+  expect_refusal("bench moe --shape x --json ''", "--json was given an empty value");
+}
+
 // An option that would do nothing is refused: accepted and forgotten is what this project is about.
 TEST(Usage, OptionsThatAModeWouldIgnoreAreRefused) {
   expect_refusal("bench moe --shapes --tokens 3 --json x",
