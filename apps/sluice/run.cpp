@@ -163,11 +163,16 @@ Run declare_run(CLI::App& app) {
   app.add_option("--stop", request.stop_strings, "Stop before this text; may be repeated")
       // One text per --stop: the next word is the prompt.
       ->allow_extra_args(false);
-  app.add_option("--temperature", request.sampling.temperature, "0: greedy")->capture_default_str();
-  app.add_option("--top-k", request.sampling.top_k, "Only the k likeliest; 0: off");
-  app.add_option("--top-p", request.sampling.top_p, "Only the likeliest that make up this share");
+  app.add_option("--temperature", request.sampling.temperature, "0: greedy")
+      ->check(number_check())
+      ->capture_default_str();
+  app.add_option("--top-k", request.sampling.top_k, "Only the k likeliest; 0: off")
+      ->check(at_least(0));
+  app.add_option("--top-p", request.sampling.top_p, "Only the likeliest that make up this share")
+      ->check(number_check());
   app.add_option("--min-p", request.sampling.min_p,
-                 "Only those with this share of the likeliest's probability");
+                 "Only those with this share of the likeliest's probability")
+      ->check(number_check());
   app.add_option("--seed", request.sampling.seed, "Same seed, same text")->check(seed_check());
   app.add_flag("--verbose", options->verbose, "Figures on standard error: backend, speed, parts");
   app.footer(kFooter);

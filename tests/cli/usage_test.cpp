@@ -60,6 +60,20 @@ TEST(Usage, NumbersAreWhatWasTyped) {
       expect_refusal(command + seconds, "seconds above 0, at most 1e+09, are needed");
     }
   }
+  // Eight, or ten?
+  expect_refusal("run --model x --seed 010",
+                 "18446744073709551615 is needed, without leading zeros");
+  expect_refusal("run --model x --max-new-tokens 010",
+                 "at least 0 is needed, without leading zeros");
+  for (const char* k : {"010", "''", "-1", "1.5", "99999999999999999999"}) {
+    expect_refusal(std::string("run --model x --temperature 1 --top-k ") + k,
+                   "at least 0 is needed");
+  }
+  for (const std::string option : {"--temperature", "--top-p", "--min-p", "--kv-a-layernorm-eps"}) {
+    for (const char* number : {"''", "x", "0x1", "' 1'", "1e999"}) {
+      expect_refusal("run --model x " + option + " " + number, "given; a number is needed");
+    }
+  }
   expect_refusal("audit --plugin nobody.so --time-limit 0.5 --seed 18446744073709551615",
                  "nobody.so");
 }
