@@ -9,13 +9,14 @@
 #include "at_least.hpp"
 #include "audit/isolate.hpp"
 #include "base/fail.hpp"
+#include "base/shell_word.hpp"
 #include "number_checks.hpp"
 #include "output/files.hpp"
 #include "output/progress.hpp"
 #include "refuse_beside.hpp"
+#include "refuse_shared_files.hpp"
 #include "spec_file.hpp"
 #include "verb.hpp"
-#include "refuse_shared_files.hpp"
 #include "writable.hpp"
 
 namespace sluice::cli {
@@ -85,6 +86,18 @@ Subject subject_of(const Options& options) {
   return subject;
 }
 
+// The same subject for `sluice layer`.
+std::string replay_with(const Options& options) {
+  if (options.plugin.empty() && options.inject.empty()) return "";
+  std::string with =
+      options.plugin.empty()
+          ? fmt::format("--backend {}",
+                        options.backend.empty() ? fastest_available().name() : options.backend)
+          : "--plugin " + shell_word(options.plugin);
+  if (!options.inject.empty()) with += " --inject " + shell_word(options.inject);
+  return with;
+}
+
 AuditOptions audit_options(const Options& options) {
   AuditOptions audit = options.audit;
   if (!options.spec.empty()) audit.spec = read_spec(options.spec);
@@ -92,6 +105,7 @@ AuditOptions audit_options(const Options& options) {
   // What the bound allows, a backend that can round may do.
   audit.load.may_round_slot_outputs = audit.allowances.slot_outputs_rounded;
   audit.load.executor = make_executor(options.threads);
+  audit.replay_with = replay_with(options);
   return audit;
 }
 

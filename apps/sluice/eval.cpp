@@ -9,7 +9,6 @@
 #include <sluice/eval.hpp>
 
 #include "at_least.hpp"
-#include "audit/faults/overruns.hpp"
 #include "base/fail.hpp"
 #include "eval_report.hpp"
 #include "model_files.hpp"
@@ -17,6 +16,7 @@
 #include "output/progress.hpp"
 #include "output/table.hpp"
 #include "refuse_beside.hpp"
+#include "refuse_overrun.hpp"
 #include "refuse_shared_files.hpp"
 #include "verb.hpp"
 #include "writable.hpp"
@@ -70,17 +70,6 @@ std::string backend_of(const Model& model) {
     if (backend != nullptr) return std::string(backend->name());
   }
   return "dense";
-}
-
-// An evaluation shares its heap with the fault: nothing would be left to be trusted.
-void refuse_overruns(const std::vector<std::string>& faults) {
-  for (const std::string& fault : faults) {
-    if (!auditing::writes_outside_its_buffers(fault)) continue;
-    fail(ErrorKind::user,
-         "--inject {}: this fault writes outside its buffers and would damage the evaluation "
-         "itself; `sluice audit --inject {}` fences the buffers and shows it",
-         fault, fault);
-  }
 }
 
 std::vector<EvalRun> load_runs(const Options& options) {
@@ -216,7 +205,7 @@ int run_gsm8k(const CLI::App& gsm8k, Options& options) {
   if (const auto reason = why_unwritable(records_path(options)); !reason.empty()) {
     fail(ErrorKind::user, "{}; --records names another file", reason);
   }
-  refuse_overruns(options.faults);
+  for (const std::string& fault : options.faults) refuse_overrun(fault, "the evaluation itself");
   options.eval.prompt = {read_shots(options), options.chat};
   const auto problems = read_problems(options.data, options.limit);
   const auto runs = load_runs(options);

@@ -187,6 +187,9 @@ TEST_F(LayerVerb, RefusesByName) {
                               "down_proj has 0 experts", "shared.down_proj is missing"}) {
     expect_refusal(arguments("misspelt.safetensors", "logits.safetensors", y, "cpu"), missing);
   }
+  expect_refusal(
+      arguments("W.safetensors", "logits.safetensors", y, "cpu") + " --inject output-overrun",
+      "would damage the program itself");
   scratch.write("bad.json", R"({"router": {"num_experts": 8, "top_kk": 2}})");
   expect_refusal("layer --spec '" + scratch.file("bad.json") + "' --weights w --input x --out y",
                  "did you mean \"top_k\"");
