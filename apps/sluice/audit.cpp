@@ -9,6 +9,7 @@
 #include "at_least.hpp"
 #include "audit/isolate.hpp"
 #include "base/fail.hpp"
+#include "base/in_file.hpp"
 #include "base/shell_word.hpp"
 #include "number_checks.hpp"
 #include "output/files.hpp"
@@ -240,7 +241,8 @@ int run(const CLI::App& app, const Options& options) {
   check_options(app);
   if (options.list_mutants) return show(options, mutants_markdown(), mutants_json());
   if (!options.rate_test.empty()) {
-    const TestRating rating = rate_test(read_text(options.rate_test));
+    const std::string description = read_text(options.rate_test);
+    const TestRating rating = in_file(options.rate_test, [&] { return rate_test(description); });
     return show(options, rating_text(rating), rating_json(rating));
   }
   if (!options.plugin.empty()) return run_plugin(options);

@@ -177,13 +177,17 @@ EvalReport evaluate(const Options& options, const std::vector<EvalRun>& runs,
   return evaluate_gsm8k(subjects, tokenizer, problems, eval);
 }
 
+std::string problem_count(std::size_t count) {
+  return fmt::format("{} problem{}", count, count == 1 ? "" : "s");
+}
+
 void print_report(const Options& options, const std::vector<EvalRun>& runs,
                   const EvalReport& report) {
-  fmt::print("GSM8K, {} problems, {}-shot{}, greedy: {}\n\n",
-             report.subjects.front().accuracy[0].trials, options.shots,
+  fmt::print("GSM8K, {}, {}-shot{}, greedy: {}\n\n",
+             problem_count(report.subjects.front().answers.size()), options.shots,
              options.chat ? ", chat" : "", options.model.directory);
   fmt::print("{}\n{}\n", accuracy_table(report), speed_table(report));
-  if (report.resumed > 0) fmt::print("{} problems came from the records\n", report.resumed);
+  if (report.resumed > 0) fmt::print("{} came from the records\n", problem_count(report.resumed));
   fmt::print("a record of every answer: {}\n", records_path(options));
   const std::size_t right = runs.size() - options.faults.size() - 1;
   for (std::size_t i = right + 1; i < runs.size(); ++i) {

@@ -43,6 +43,13 @@ TEST(AuditVerb, AReplayRunsWhatWasAudited) {
   }
 }
 
+TEST(AuditVerb, ComplaintsAboutADescriptionNameItsFile) {
+  const ScratchDirectory scratch;
+  const std::string description = scratch.write("mine.json", "{]");
+  expect_refusal("audit --rate-test '" + description + "'",
+                 "mine.json: the test's description is not JSON: ");
+}
+
 TEST(AuditVerb, EveryModeWritesItsJson) {
   const ScratchDirectory scratch;
   const auto written = [&](const std::string& mode) {
