@@ -10,10 +10,13 @@
 #include "audit/isolate.hpp"
 #include "backends/asked_backend.hpp"
 #include "base/fail.hpp"
+#include "base/in_file.hpp"
+#include "base/shell_word.hpp"
 #include "number_checks.hpp"
 #include "output/files.hpp"
 #include "output/progress.hpp"
 #include "refuse_beside.hpp"
+#include "refuse_shared_files.hpp"
 #include "spec_file.hpp"
 #include "verb.hpp"
 #include "writable.hpp"
@@ -86,6 +89,18 @@ Subject subject_of(const Options& options) {
   return subject;
 }
 
+// The same subject for `sluice layer`.
+std::string replay_with(const Options& options) {
+  if (options.plugin.empty() && options.inject.empty()) return "";
+  std::string with =
+      options.plugin.empty()
+          ? fmt::format("--backend {}",
+                        options.backend.empty() ? fastest_available().name() : options.backend)
+          : "--plugin " + shell_word(options.plugin);
+  if (!options.inject.empty()) with += " --inject " + shell_word(options.inject);
+  return with;
+}
+
 AuditOptions audit_options(const Options& options) {
   AuditOptions audit = options.audit;
   if (!options.spec.empty()) audit.spec = read_spec(options.spec);
@@ -93,6 +108,7 @@ AuditOptions audit_options(const Options& options) {
   // What the bound allows, a backend that can round may do.
   audit.load.may_round_slot_outputs = audit.allowances.slot_outputs_rounded;
   audit.load.executor = make_executor(options.threads);
+  audit.replay_with = replay_with(options);
   return audit;
 }
 
@@ -205,7 +221,7 @@ int show(const Options& options, const std::string& text, const std::string& jso
 }
 
 // Each mode uses some of the options.
-void check_options(const CLI::App& app, const Options& options) {
+void check_options(const CLI::App& app) {
   refuse_beside(app, "--mutants",
                 {"--backend", "--plugin", "--inject", "--spec", "--seed", "--rounds", "--json",
                  "--slot-outputs-rounded", "--no-routing", "--time-limit", "--threads"},
@@ -220,16 +236,15 @@ void check_options(const CLI::App& app, const Options& options) {
                 "the file describes the whole test, and the fastest backend that takes its spec "
                 "stands for a correct one");
   refuse_beside(app, "--list-mutants", {"--json"}, "the catalogue is the same for every backend");
-  if (!options.json.empty() && options.json == options.html) {
-    fail(ErrorKind::user, "--json and --html both name {}; give each its own", options.json);
-  }
+  refuse_shared_files(app, {"--json", "--html"}, {"--spec", "--plugin", "--rate-test"});
 }
 
 int run(const CLI::App& app, const Options& options) {
-  check_options(app, options);
+  check_options(app);
   if (options.list_mutants) return show(options, mutants_markdown(), mutants_json());
   if (!options.rate_test.empty()) {
-    const TestRating rating = rate_test(read_text(options.rate_test));
+    const std::string description = read_text(options.rate_test);
+    const TestRating rating = in_file(options.rate_test, [&] { return rate_test(description); });
     return show(options, rating_text(rating), rating_json(rating));
   }
   if (!options.plugin.empty()) return run_plugin(options);

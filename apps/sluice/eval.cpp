@@ -9,7 +9,6 @@
 #include <sluice/eval.hpp>
 
 #include "at_least.hpp"
-#include "audit/faults/overruns.hpp"
 #include "base/fail.hpp"
 #include "eval_report.hpp"
 #include "model_files.hpp"
@@ -17,6 +16,8 @@
 #include "output/progress.hpp"
 #include "output/table.hpp"
 #include "refuse_beside.hpp"
+#include "refuse_overrun.hpp"
+#include "refuse_shared_files.hpp"
 #include "verb.hpp"
 #include "writable.hpp"
 
@@ -69,17 +70,6 @@ std::string backend_of(const Model& model) {
     if (backend != nullptr) return std::string(backend->name());
   }
   return "dense";
-}
-
-// An evaluation shares its heap with the fault: nothing would be left to be trusted.
-void refuse_overruns(const std::vector<std::string>& faults) {
-  for (const std::string& fault : faults) {
-    if (!auditing::writes_outside_its_buffers(fault)) continue;
-    fail(ErrorKind::user,
-         "--inject {}: this fault writes outside its buffers and would damage the evaluation "
-         "itself; `sluice audit --inject {}` fences the buffers and shows it",
-         fault, fault);
-  }
 }
 
 std::vector<EvalRun> load_runs(const Options& options) {
@@ -187,13 +177,17 @@ EvalReport evaluate(const Options& options, const std::vector<EvalRun>& runs,
   return evaluate_gsm8k(subjects, tokenizer, problems, eval);
 }
 
+std::string problem_count(std::size_t count) {
+  return fmt::format("{} problem{}", count, count == 1 ? "" : "s");
+}
+
 void print_report(const Options& options, const std::vector<EvalRun>& runs,
                   const EvalReport& report) {
-  fmt::print("GSM8K, {} problems, {}-shot{}, greedy: {}\n\n",
-             report.subjects.front().accuracy[0].trials, options.shots,
+  fmt::print("GSM8K, {}, {}-shot{}, greedy: {}\n\n",
+             problem_count(report.subjects.front().answers.size()), options.shots,
              options.chat ? ", chat" : "", options.model.directory);
   fmt::print("{}\n{}\n", accuracy_table(report), speed_table(report));
-  if (report.resumed > 0) fmt::print("{} problems came from the records\n", report.resumed);
+  if (report.resumed > 0) fmt::print("{} came from the records\n", problem_count(report.resumed));
   fmt::print("a record of every answer: {}\n", records_path(options));
   const std::size_t right = runs.size() - options.faults.size() - 1;
   for (std::size_t i = right + 1; i < runs.size(); ++i) {
@@ -205,19 +199,17 @@ void print_report(const Options& options, const std::vector<EvalRun>& runs,
 int run_gsm8k(const CLI::App& gsm8k, Options& options) {
   refuse_beside(gsm8k, "--score", {"--json"},
                 "it judges completions that are there; no model runs");
+  refuse_shared_files(gsm8k, {"--records", "--json"}, {"--data", "--shots-file", "--score"});
   if (!options.score.empty()) return run_score(options);
   if (options.model.directory.empty() || options.data.empty()) {
     fail(ErrorKind::user,
          "give --model DIR and --data FILE.jsonl (GSM8K's test.jsonl, github.com/openai/"
          "grade-school-math, or demo/problems/test.jsonl), or --score COMPLETIONS.jsonl");
   }
-  if (options.records == options.json && !options.json.empty()) {
-    fail(ErrorKind::user, "--records and --json both name {}; give each its file", options.json);
-  }
   if (const auto reason = why_unwritable(records_path(options)); !reason.empty()) {
     fail(ErrorKind::user, "{}; --records names another file", reason);
   }
-  refuse_overruns(options.faults);
+  for (const std::string& fault : options.faults) refuse_overrun(fault, "the evaluation itself");
   options.eval.prompt = {read_shots(options), options.chat};
   const auto problems = read_problems(options.data, options.limit);
   const auto runs = load_runs(options);

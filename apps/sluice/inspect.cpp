@@ -12,6 +12,7 @@
 #include "model/model_list.hpp"
 #include "output/files.hpp"
 #include "output/progress.hpp"
+#include "refuse_shared_files.hpp"
 #include "spec_file.hpp"
 #include "verb.hpp"
 #include "writable.hpp"
@@ -138,7 +139,8 @@ Inspection inspect(const Options& options) {
   }
 }
 
-int run_inspect(const Options& options) {
+int run_inspect(const CLI::App& app, const Options& options) {
+  refuse_shared_files(app, {"--json"}, {"--spec", "--config"});
   if (options.load && options.model.empty()) {
     fail(ErrorKind::user, "--load needs a model's directory");
   }
@@ -165,7 +167,7 @@ Run declare_inspect(CLI::App& app) {
   app.add_flag("--load", options->load, "Pack the weights and show the memory that they take");
   app.add_option("--json", options->json, "Write everything here; - is stdout")->check(writable());
   app.footer(kFooter);
-  return [options] { return run_inspect(*options); };
+  return [options, &app] { return run_inspect(app, *options); };
 }
 
 }  // namespace sluice::cli

@@ -79,9 +79,12 @@ std::string candidates_text(const SpecInspection& inspection) {
     for (std::size_t i = 1; i < reasons.size(); ++i) table.add({"", "", reasons[i]});
   }
   std::string text = table.text();
-  // The first line says which choice failed; the reasons stand in the table.
+  // The first line says which choice failed; the reasons, before which it has a colon, stand in the
+  // table.
   if (!inspection.chosen) {
-    text += inspection.no_choice.substr(0, inspection.no_choice.find('\n')) + "\n";
+    std::string line = inspection.no_choice.substr(0, inspection.no_choice.find('\n'));
+    if (line.ends_with(':')) line.pop_back();
+    text += line + "\n";
   }
   return text;
 }

@@ -5,13 +5,18 @@
 #include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sluice/audit.hpp>
 #include <sluice/layer.hpp>
+#include <sluice/plugin_backend.hpp>
 
 #include "at_least.hpp"
 #include "base/fail.hpp"
 #include "layer_tensors.hpp"
 #include "output/files.hpp"
 #include "output/table.hpp"
+#include "output/to_stderr.hpp"
+#include "refuse_overrun.hpp"
+#include "refuse_shared_files.hpp"
 #include "spec_file.hpp"
 #include "verb.hpp"
 #include "writable.hpp"
@@ -50,6 +55,8 @@ struct Options {
   std::string weights;
   std::string input;
   std::string backend;
+  std::string plugin;
+  std::string inject;
   std::string out;
   std::string json;
   int threads = 0;
@@ -86,15 +93,38 @@ const char* entry_name(const ForwardInput& input) {
                         : "hidden_states + router.weight";
 }
 
-int run_layer(const Options& options) {
-  if (options.out == options.json) {
-    fail(ErrorKind::user, "--out and --json both name {}; give each its own", options.out);
+// A backend that is on no list, with what keeps it alive; null where a name says enough.
+struct Unlisted {
+  std::unique_ptr<Backend> plugin;
+  std::unique_ptr<Backend> faulty;
+  const Backend* backend = nullptr;
+};
+
+Unlisted unlisted_backend(const Options& options, const MoeSpec& spec) {
+  Unlisted chosen;
+  if (!options.plugin.empty()) {
+    chosen.plugin = load_plugin(options.plugin);
+    chosen.backend = chosen.plugin.get();
   }
+  if (!options.inject.empty()) {
+    refuse_overrun(options.inject, "the program itself");
+    const Backend* inner =
+        chosen.plugin ? chosen.backend : choose_backend(spec, options.backend).backend;
+    chosen.faulty = inject(*inner, options.inject);
+    chosen.backend = chosen.faulty.get();
+  }
+  return chosen;
+}
+
+int run_layer(const CLI::App& app, const Options& options) {
+  refuse_shared_files(app, {"--out", "--json"}, {"--spec", "--weights", "--input", "--plugin"});
   const MoeSpec spec = read_spec(options.spec);
   validate(spec);
   const LayerInput input(options.input);
   LayerOptions layer_options;
+  const Unlisted unlisted = unlisted_backend(options, spec);
   layer_options.backend = options.backend;
+  layer_options.instance = unlisted.backend;
   layer_options.load.executor = make_executor(options.threads);
   layer_options.load.may_round_slot_outputs = options.round_slot_outputs;
   MoeLayer layer = [&] {
@@ -122,8 +152,8 @@ int run_layer(const Options& options) {
       {{"backend", std::string(layer.backend().name())}, {"variant", layer.variant()}});
 
   if (!input.unread.empty()) {
-    fmt::print(stderr, "sluice: note: not read from {}: {}\n", options.input,
-               fmt::join(input.unread, ", "));
+    to_stderr(fmt::format("sluice: note: not read from {}: {}\n", options.input,
+                          fmt::join(input.unread, ", ")));
   }
   if (!options.json.empty()) {
     write_json(options.json, {{"spec", nlohmann::ordered_json::parse(print_spec(spec))},
@@ -163,8 +193,16 @@ Run declare_layer(CLI::App& app) {
   app.add_option("--out", options->out, "Y: where the result goes, safetensors")
       ->required()
       ->check(writable_file());
-  app.add_option("--backend", options->backend,
-                 "Use this backend or fail; without it the first that honours every field");
+  auto* backend =
+      app.add_option("--backend", options->backend,
+                     "Use this backend or fail; without it the first that honours every field");
+  app.add_option(
+         "--plugin", options->plugin,
+         "Use the backend in this shared object, in this process: what it does to memory, it "
+         "does here")
+      ->excludes(backend);
+  app.add_option("--inject", options->inject,
+                 "Make the backend wrong first, as `sluice audit --inject`");
   app.add_option("--json", options->json, "Write what ran and its figures here; - is stdout")
       ->check(writable());
   app.add_option("--threads", options->threads, "Worker threads; 0: one per core")
@@ -173,7 +211,7 @@ Run declare_layer(CLI::App& app) {
                "Let the backend keep expert outputs in the activation format until it sums them; "
                "cuda does");
   app.footer(kFooter);
-  return [options] { return run_layer(*options); };
+  return [options, &app] { return run_layer(app, *options); };
 }
 
 }  // namespace sluice::cli

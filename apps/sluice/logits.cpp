@@ -12,6 +12,7 @@
 #include "base/fail.hpp"
 #include "model_files.hpp"
 #include "output/files.hpp"
+#include "refuse_shared_files.hpp"
 #include "verb.hpp"
 #include "writable.hpp"
 
@@ -111,7 +112,8 @@ std::vector<std::vector<float>> feed(Model& model, const std::vector<Ids>& lists
   return rows;
 }
 
-int run_logits(const Options& options) {
+int run_logits(const CLI::App& app, const Options& options) {
+  refuse_shared_files(app, {"--out"}, {"--ids"});
   const IdLists ids = read_ids(options.ids);
   ModelOptions model_options = options.model.options();
   model_options.backend = options.backend;
@@ -149,7 +151,7 @@ Run declare_logits(CLI::App& app) {
       ->delimiter(',')
       ->check(at_least(1));
   app.footer(kFooter);
-  return [options] { return run_logits(*options); };
+  return [options, &app] { return run_logits(app, *options); };
 }
 
 }  // namespace sluice::cli

@@ -6,6 +6,7 @@
 #include <sluice/generation_config.hpp>
 
 #include "at_least.hpp"
+#include "number_checks.hpp"
 #include "output/progress.hpp"
 
 namespace sluice::cli {
@@ -31,7 +32,8 @@ void ModelChoice::declare(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--threads", threads, "Worker threads; 0: one per core")->check(at_least(0));
   app.add_option("--kv-a-layernorm-eps", kv_a_layernorm_eps,
-                 "Kimi-Linear: 1e-6 as Hugging Face (default), 1e-5 as vLLM and llama.cpp");
+                 "Kimi-Linear: 1e-6 as Hugging Face (default), 1e-5 as vLLM and llama.cpp")
+      ->check(number_check());
   app.add_flag("--weights-from-biased-scores", weights_from_biased_scores,
                "Kimi-Linear: route as Moonshot's released remote code does");
 }

@@ -16,6 +16,7 @@
 #include "number_checks.hpp"
 #include "output/files.hpp"
 #include "output/table.hpp"
+#include "output/to_stderr.hpp"
 #include "verb.hpp"
 
 namespace sluice::cli {
@@ -92,7 +93,7 @@ void print_figures(const Model& model, const Completion& completion, std::size_t
   table.add({"time: dense mlp", share(times.dense_mlp, times.total())});
   table.add({"time: head", share(times.head, times.total())});
   table.add({"time: rest", share(times.rest, times.total())});
-  fmt::print(stderr, "\n{}", table.text());
+  to_stderr("\n" + table.text());
 }
 
 // Greedy decoding would accept them and do nothing with them.
@@ -123,7 +124,8 @@ int run_run(const CLI::App& app, const Options& options) {
   generation.make_decoder = [&] { return make_decoder(tokenizer); };
   generation.on_text = [](std::size_t, std::string_view text) {
     fmt::print("{}", text);
-    std::fflush(stdout);
+    // A text that nobody can read need not be continued.
+    if (std::fflush(stdout) != 0) fail(ErrorKind::user, "cannot write to standard output");
   };
   const auto start = std::chrono::steady_clock::now();
   const auto completions = generate(*model, {&request, 1}, generation);
@@ -161,11 +163,16 @@ Run declare_run(CLI::App& app) {
   app.add_option("--stop", request.stop_strings, "Stop before this text; may be repeated")
       // One text per --stop: the next word is the prompt.
       ->allow_extra_args(false);
-  app.add_option("--temperature", request.sampling.temperature, "0: greedy")->capture_default_str();
-  app.add_option("--top-k", request.sampling.top_k, "Only the k likeliest; 0: off");
-  app.add_option("--top-p", request.sampling.top_p, "Only the likeliest that make up this share");
+  app.add_option("--temperature", request.sampling.temperature, "0: greedy")
+      ->check(number_check())
+      ->capture_default_str();
+  app.add_option("--top-k", request.sampling.top_k, "Only the k likeliest; 0: off")
+      ->check(at_least(0));
+  app.add_option("--top-p", request.sampling.top_p, "Only the likeliest that make up this share")
+      ->check(number_check());
   app.add_option("--min-p", request.sampling.min_p,
-                 "Only those with this share of the likeliest's probability");
+                 "Only those with this share of the likeliest's probability")
+      ->check(number_check());
   app.add_option("--seed", request.sampling.seed, "Same seed, same text")->check(seed_check());
   app.add_flag("--verbose", options->verbose, "Figures on standard error: backend, speed, parts");
   app.footer(kFooter);

@@ -62,6 +62,10 @@ struct AuditOptions {
   LoadOptions load;
   bool diagnose = true;          // on failure: match mutants, shrink, name the stage
   std::string replay_directory;  // empty: write no files
+  // How `sluice layer` is told to run what is audited here, "--plugin ./libmine.so". Empty:
+  // --backend with its name, or with reference's, for the right output, where that is none of
+  // backends().
+  std::string replay_with;
   std::function<void(std::string_view check)> progress;  // called before each check
   // Called by the audit's own thread before each call of the backend. What this or `progress`
   // throws ends the audit.

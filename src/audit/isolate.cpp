@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,9 +35,11 @@ bool listen(int pipe, double seconds, std::string& last, bool& finished) {
         std::chrono::duration<double, std::milli>(end - std::chrono::steady_clock::now()).count();
     if (left <= 0) return false;
     pollfd ready{pipe, POLLIN, 0};
-    const int got = poll(&ready, 1, static_cast<int>(std::min(left, 1e6)) + 1);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
+    // A limit may be longer than poll can wait; whether it is up is seen above.
+    constexpr double kSlice = 1000.0;
+    const int got = poll(&ready, 1, static_cast<int>(std::min(left, kSlice)) + 1);
+    if (got == 0 || (got < 0 && errno == EINTR)) continue;
+    if (got < 0) fail(ErrorKind::device, "cannot wait for a child: {}", std::strerror(errno));
     char buffer[512];
     const ssize_t bytes = read(pipe, buffer, sizeof buffer);
     if (bytes <= 0) return true;
@@ -77,16 +80,27 @@ void print(int file, std::string_view text) {
   }
 }
 
-[[noreturn]] void be_child(const std::function<int(const Reporter&)>& work, int pipe) {
-  // Its own group, so that whatever it starts can be ended with it.
+// As the command line says it. Not fmt::print, which throws where standard error cannot be written.
+void complain(const char* kind, const char* what) {
+  std::fputs(fmt::format("sluice: error: {} ({})\n", what, kind).c_str(), stderr);
+}
+
+[[noreturn]] void be_child(const std::function<int(const Reporter&)>& work, int pipe,
+                           pid_t parent) {
+  // Its own group, so that whatever it starts can be ended with it. Ctrl-C does not reach it there:
+  // it ends with its parent instead, or an endless loop would go on without anybody to stop it.
   setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(2);
   const int out = take_standard_output();
   int code = 2;
   try {
     code = work({[pipe](std::string_view what) { say(pipe, what); },
                  [out](std::string_view text) { print(out, text); }});
+  } catch (const Error& error) {
+    complain(to_string(error.kind()), error.what());
   } catch (const std::exception& error) {
-    fmt::print(stderr, "sluice: error: {}\n", error.what());
+    complain("internal", error.what());
   }
   std::fflush(nullptr);
   say(pipe, kFinished);
@@ -99,11 +113,12 @@ Isolated run_isolated(const std::function<int(const Reporter&)>& work, double se
   int ends[2];
   if (pipe(ends) != 0) fail(ErrorKind::device, "cannot make a pipe: {}", std::strerror(errno));
   std::fflush(nullptr);  // or the child would print our buffers again
+  const pid_t parent = getpid();
   const pid_t child = fork();
   if (child < 0) fail(ErrorKind::device, "cannot start a child: {}", std::strerror(errno));
   if (child == 0) {
     close(ends[0]);
-    be_child(work, ends[1]);
+    be_child(work, ends[1], parent);
   }
   close(ends[1]);
   Isolated outcome;

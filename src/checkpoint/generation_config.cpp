@@ -5,7 +5,7 @@
 #include <sluice/generation_config.hpp>
 
 #include "base/fail.hpp"
-#include "base/shown.hpp"
+#include "base/in_file.hpp"
 #include "base/strict_json.hpp"
 
 namespace sluice {
@@ -14,9 +14,7 @@ namespace {
 using nlohmann::json;
 
 [[noreturn]] void refuse(const char* key, const json& value, const char* expected) {
-  const std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
-  fail(ErrorKind::checkpoint, "generation config: {} is {}; {} is expected", key, shown(text),
-       expected);
+  fail(ErrorKind::checkpoint, "{} is {}; {} is expected", key, shown_value(value), expected);
 }
 
 // nullptr: absent or null, which mean the same here.
@@ -65,10 +63,7 @@ std::optional<double> real(const json& root, const char* key, double least, doub
   return number;
 }
 
-}  // namespace
-
-GenerationConfig parse_generation_config(const std::string& json_text) {
-  const json root = parse_json_object(json_text, "generation config", ErrorKind::checkpoint);
+GenerationConfig from_json(const json& root) {
   GenerationConfig config;
   config.eos_token_ids = token_ids(root, "eos_token_id");
   config.bos_token_id = optional_token_id(root, "bos_token_id");
@@ -90,16 +85,29 @@ GenerationConfig parse_generation_config(const std::string& json_text) {
   return config;
 }
 
+// What the model's own config says where the generation's says nothing.
+void fill_ids(GenerationConfig& config, const json& model) {
+  if (config.eos_token_ids.empty()) config.eos_token_ids = token_ids(model, "eos_token_id");
+  if (!config.bos_token_id) config.bos_token_id = optional_token_id(model, "bos_token_id");
+  if (!config.pad_token_id) config.pad_token_id = optional_token_id(model, "pad_token_id");
+}
+
+}  // namespace
+
+GenerationConfig parse_generation_config(const std::string& json_text) {
+  constexpr const char* kFile = "generation_config.json";
+  const json root = parse_json_object(json_text, kFile, ErrorKind::checkpoint);
+  return in_file(kFile, [&] { return from_json(root); });
+}
+
 GenerationConfig generation_config(const Checkpoint& checkpoint) {
   GenerationConfig config;
   if (const auto text = checkpoint.generation_config_text()) {
     config = parse_generation_config(*text);
   }
-  const json model =
-      parse_json_object(checkpoint.config_text(), "config.json", ErrorKind::checkpoint);
-  if (config.eos_token_ids.empty()) config.eos_token_ids = token_ids(model, "eos_token_id");
-  if (!config.bos_token_id) config.bos_token_id = optional_token_id(model, "bos_token_id");
-  if (!config.pad_token_id) config.pad_token_id = optional_token_id(model, "pad_token_id");
+  constexpr const char* kFile = "config.json";
+  const json model = parse_json_object(checkpoint.config_text(), kFile, ErrorKind::checkpoint);
+  in_file(kFile, [&] { fill_ids(config, model); });
   return config;
 }
 

@@ -14,6 +14,7 @@
 #include "base/checked.hpp"
 #include "base/fail.hpp"
 #include "base/shown.hpp"
+#include "base/write_target.hpp"
 
 namespace sluice {
 namespace {
@@ -91,21 +92,20 @@ std::string header_text(const std::vector<Placed>& placed,
   return text;
 }
 
-// Deleted unless renamed into place. A device or a pipe is written as it stands: renaming would
-// put a file where /dev/null was.
+// Deleted unless renamed into place.
 class TemporaryFile {
  public:
-  explicit TemporaryFile(const fs::path& target) : target_(target), path_(target) {
-    std::error_code none;
-    const fs::file_status status = fs::status(target, none);
-    in_place_ = fs::exists(status) && !fs::is_regular_file(status);
-    if (!in_place_) path_ += ".part-" + std::to_string(getpid());
-    descriptor_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  explicit TemporaryFile(const fs::path& given)
+      : given_(given), target_(write_target(given)), path_(target_.path) {
+    if (!target_.in_place) path_ += ".part-" + std::to_string(getpid());
+    // In place: behind what others have written there.
+    const int how = target_.in_place ? O_APPEND : O_CREAT | O_TRUNC;
+    descriptor_ = open(path_.c_str(), O_WRONLY | O_CLOEXEC | how, 0666);
     if (descriptor_ < 0) refuse("created");
   }
   ~TemporaryFile() {
     if (descriptor_ >= 0) close(descriptor_);
-    if (!in_place_ && !renamed_) unlink(path_.c_str());
+    if (!target_.in_place && !renamed_) unlink(path_.c_str());
   }
   TemporaryFile(const TemporaryFile&) = delete;
   TemporaryFile& operator=(const TemporaryFile&) = delete;
@@ -122,13 +122,14 @@ class TemporaryFile {
   }
 
   void rename_to_target() {
-    if (!in_place_ && fsync(descriptor_) != 0) refuse("synced");
+    if (!target_.in_place && fsync(descriptor_) != 0) refuse("synced");
     if (close(std::exchange(descriptor_, -1)) != 0) refuse("closed");
-    if (in_place_) return;
-    if (rename(path_.c_str(), target_.c_str()) != 0) refuse("renamed into place");
+    if (target_.in_place) return;
+    if (rename(path_.c_str(), target_.path.c_str()) != 0) refuse("renamed into place");
     renamed_ = true;
     // The rename itself survives a crash only once the directory is synced.
-    const fs::path parent = target_.has_parent_path() ? target_.parent_path() : fs::path(".");
+    const fs::path parent =
+        target_.path.has_parent_path() ? target_.path.parent_path() : fs::path(".");
     const int directory = open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) return;
     fsync(directory);
@@ -138,12 +139,12 @@ class TemporaryFile {
  private:
   [[noreturn]] void refuse(const char* what) const {
     const int code = errno;
-    fail(ErrorKind::device, "{} cannot be {}: {}", target_.string(), what, std::strerror(code));
+    fail(ErrorKind::device, "{} cannot be {}: {}", given_.string(), what, std::strerror(code));
   }
-  fs::path target_;
+  fs::path given_;
+  WriteTarget target_;
   fs::path path_;
   int descriptor_ = -1;
-  bool in_place_ = false;
   bool renamed_ = false;
 };
 

@@ -6,6 +6,7 @@
 #include <sluice/eval.hpp>
 
 #include "base/fail.hpp"
+#include "base/strict_json.hpp"
 
 namespace sluice {
 namespace {
@@ -30,7 +31,7 @@ struct Line {
     Json json = Json::parse(text, nullptr, false);
     if (json.is_discarded()) refuse("not JSON; each line must be one JSON object");
     if (!json.is_object()) refuse("not a JSON object but {}", json.type_name());
-    return json;
+    return parse_json_object(text, fmt::format("{}, line {}", path, number), ErrorKind::user);
   }
 
   std::string string(const Json& object, const char* key) const {

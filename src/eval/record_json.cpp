@@ -1,8 +1,8 @@
 #include "eval/record_json.hpp"
 
+#include <cstdint>
 #include <limits>
-
-#include "base/fail.hpp"
+#include <stdexcept>
 
 namespace sluice {
 namespace {
@@ -16,7 +16,14 @@ FinishReason finish_from(const std::string& name) {
   for (FinishReason reason : kFinishReasons) {
     if (to_string(reason) == name) return reason;
   }
-  fail(ErrorKind::user, "unknown finish reason \"{}\"", name);
+  throw std::invalid_argument("unknown finish reason " + name);
+}
+
+// Json::get would cut fractions and wrap what does not fit.
+TokenId token_id(const Json& json) {
+  const auto id = json.is_number_unsigned() ? json.get<std::uint64_t>() : UINT64_MAX;
+  if (id > std::numeric_limits<TokenId>::max()) throw std::invalid_argument("no token id");
+  return static_cast<TokenId>(id);
 }
 
 // JSON has no NaN: a broken subject's figures come back from null.
@@ -70,7 +77,7 @@ EvalAnswer answer_from_json(const Json& json) {
   answer.gold_tokens = json.at("gold_tokens");
   answer.gold_nll = number(json.at("gold_nll"));
   answer.kl = number(json.at("kl"));
-  answer.ids = json.at("ids").get<std::vector<TokenId>>();
+  for (const Json& id : json.at("ids")) answer.ids.push_back(token_id(id));
   return answer;
 }
 

@@ -8,7 +8,8 @@ namespace sluice {
 
 nlohmann::ordered_json to_json(const EvalAnswer& answer);
 nlohmann::ordered_json to_json(const EvalTimes& times);
-// Throw nlohmann::json::exception for missing or mistyped keys.
+// Throw nlohmann::json::exception for missing or mistyped keys, std::invalid_argument for values
+// that no record has.
 EvalAnswer answer_from_json(const nlohmann::ordered_json& json);
 EvalTimes times_from_json(const nlohmann::ordered_json& json);
 

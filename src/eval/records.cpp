@@ -12,6 +12,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <stdexcept>
 #include <utility>
 
 #include "base/fail.hpp"
@@ -160,11 +161,19 @@ void EvalRecords::read_line(std::int64_t number, const std::string& line) {
     if (json.contains("times")) {
       accumulate(times_[subject], times_from_json(json.at("times")));
     } else {
-      answers_[json.at("problem").get<std::size_t>()][subject] = answer_from_json(json);
+      const Json& problem = json.at("problem");
+      if (!problem.is_number_unsigned()) fail_damaged(number);
+      answers_[problem.get<std::size_t>()][subject] = answer_from_json(json);
     }
   } catch (const nlohmann::json::exception&) {
-    fail(ErrorKind::user, "{}, line {}: damaged record; name another file", path_, number);
+    fail_damaged(number);
+  } catch (const std::invalid_argument&) {
+    fail_damaged(number);
   }
+}
+
+void EvalRecords::fail_damaged(std::int64_t line) const {
+  fail(ErrorKind::user, "{}, line {}: damaged record; name another file", path_, line);
 }
 
 std::size_t EvalRecords::subject_index(std::int64_t number, const std::string& name) const {

@@ -46,6 +46,7 @@ class EvalRecords {
   void read_line(std::int64_t number, const std::string& line);
   std::size_t subject_index(std::int64_t number, const std::string& name) const;
   [[noreturn]] void fail_not_records() const;
+  [[noreturn]] void fail_damaged(std::int64_t line) const;
   void write(const std::string& text);
 
   std::string path_;

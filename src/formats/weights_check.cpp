@@ -5,6 +5,7 @@
 
 #include "base/problems.hpp"
 #include "formats/format.hpp"
+#include "formats/weights_check.hpp"
 
 namespace sluice {
 namespace {
@@ -24,8 +25,8 @@ std::vector<TensorForm> forms(const Dtypes& dtypes, std::initializer_list<Shape>
 
 class Checker {
  public:
-  explicit Checker(const MoeSpec& spec)
-      : spec_(spec), format_(formats::format(spec.experts.weight_format)) {}
+  Checker(const MoeSpec& spec, Problems& problems)
+      : spec_(spec), format_(formats::format(spec.experts.weight_format)), problems_(problems) {}
 
   void tensor(std::string_view name, const TensorView& view, std::span<const TensorForm> allowed) {
     // A rank without experts has tensors of no elements, and those need no address.
@@ -77,10 +78,6 @@ class Checker {
     problems_.add(text, std::forward<Args>(args)...);
   }
 
-  void finish() const {
-    problems_.raise(ErrorKind::user, "the layer's tensors do not fit its spec");
-  }
-
   const Format& format() const { return format_; }
 
  private:
@@ -94,7 +91,7 @@ class Checker {
 
   const MoeSpec& spec_;
   const Format& format_;
-  Problems problems_;
+  Problems& problems_;
 };
 
 const Dtypes kBiasDtypes{DType::f32, DType::bf16};
@@ -103,7 +100,7 @@ const Dtypes kFloatDtypes{DType::f32, DType::bf16, DType::f16};
 void check_router(const MoeSpec& spec, const MoeWeights& weights, Checker& check) {
   const std::int64_t experts = spec.router.num_experts;
   const std::int64_t hidden = spec.experts.hidden_size;
-  check.optional_tensor("router_weight", weights.router_weight,
+  check.optional_tensor("router.weight", weights.router_weight,
                         forms(kFloatDtypes, {{experts, hidden}}));
   check.flagged_tensor("router_bias", weights.router_bias, "router.router_bias is false",
                        spec.router.router_bias, forms(kBiasDtypes, {Shape{experts}}));
@@ -176,10 +173,10 @@ void check_experts(const MoeSpec& spec, const MoeWeights& weights, Checker& chec
 
 void check_no_shared(const MoeWeights& weights, Checker& check) {
   constexpr std::string_view kReason = "layer.num_shared_experts is 0";
-  check.absent("shared_gate_up_proj", weights.shared_gate_up_proj, kReason);
-  check.absent("shared_gate_proj", weights.shared_gate_proj, kReason);
-  check.absent("shared_up_proj", weights.shared_up_proj, kReason);
-  check.absent("shared_down_proj", weights.shared_down_proj, kReason);
+  check.absent("shared.gate_up_proj", weights.shared_gate_up_proj, kReason);
+  check.absent("shared.gate_proj", weights.shared_gate_proj, kReason);
+  check.absent("shared.up_proj", weights.shared_up_proj, kReason);
+  check.absent("shared.down_proj", weights.shared_down_proj, kReason);
   check.absent("shared_expert_gate", weights.shared_expert_gate, kReason);
 }
 
@@ -194,19 +191,19 @@ void check_shared(const MoeSpec& spec, const MoeWeights& weights, Checker& check
     return plain ? check.format().values({rows, columns}) : forms(kFloatDtypes, {{rows, columns}});
   };
   if (weights.shared_gate_proj.empty() && weights.shared_up_proj.empty()) {
-    check.tensor("shared_gate_up_proj", weights.shared_gate_up_proj,
+    check.tensor("shared.gate_up_proj", weights.shared_gate_up_proj,
                  matrix(gated ? 2 * width : width, hidden));
   } else if (!gated || spec.experts.gate_up_order != GateUpOrder::gate_up) {
     check.problem(
-        "shared_gate_proj and shared_up_proj are given; experts.activation must have a "
+        "shared.gate_proj and shared.up_proj are given; experts.activation must have a "
         "gate and experts.gate_up_order be gate_up then");
   } else {
-    check.absent("shared_gate_up_proj", weights.shared_gate_up_proj,
-                 "so are shared_gate_proj and shared_up_proj");
-    check.tensor("shared_gate_proj", weights.shared_gate_proj, matrix(width, hidden));
-    check.tensor("shared_up_proj", weights.shared_up_proj, matrix(width, hidden));
+    check.absent("shared.gate_up_proj", weights.shared_gate_up_proj,
+                 "so are shared.gate_proj and shared.up_proj");
+    check.tensor("shared.gate_proj", weights.shared_gate_proj, matrix(width, hidden));
+    check.tensor("shared.up_proj", weights.shared_up_proj, matrix(width, hidden));
   }
-  check.tensor("shared_down_proj", weights.shared_down_proj, matrix(hidden, width));
+  check.tensor("shared.down_proj", weights.shared_down_proj, matrix(hidden, width));
   check.flagged_tensor("shared_expert_gate", weights.shared_expert_gate,
                        "layer.shared_expert_gate is false", spec.layer.shared_expert_gate,
                        forms(kFloatDtypes, {Shape{hidden}, Shape{1, hidden}}));
@@ -214,12 +211,25 @@ void check_shared(const MoeSpec& spec, const MoeWeights& weights, Checker& check
 
 }  // namespace
 
-void check_weights(const MoeSpec& spec, const MoeWeights& weights) {
-  Checker check(spec);
+namespace formats {
+
+void find_weight_problems(const MoeSpec& spec, const MoeWeights& weights, Problems& problems) {
+  Checker check(spec, problems);
   check_router(spec, weights, check);
   check_experts(spec, weights, check);
   check_shared(spec, weights, check);
-  check.finish();
+}
+
+void raise_weight_problems(const Problems& problems) {
+  problems.raise(ErrorKind::user, "the layer's tensors do not fit its spec");
+}
+
+}  // namespace formats
+
+void check_weights(const MoeSpec& spec, const MoeWeights& weights) {
+  Problems problems;
+  formats::find_weight_problems(spec, weights, problems);
+  formats::raise_weight_problems(problems);
 }
 
 }  // namespace sluice

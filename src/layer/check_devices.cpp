@@ -38,7 +38,7 @@ void check_weight_devices(const MoeWeights& weights, Device device, std::string_
   const auto check_all = [&](std::string_view name, const ExpertMatrices& matrices) {
     for (const TensorView& matrix : matrices) check(name, matrix);
   };
-  check("router_weight", weights.router_weight);
+  check("router.weight", weights.router_weight);
   check("router_bias", weights.router_bias);
   check("e_score_correction_bias", weights.e_score_correction_bias);
   check_all("gate_up_proj", weights.gate_up_proj);

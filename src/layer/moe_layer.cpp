@@ -154,7 +154,7 @@ struct MoeLayer::Impl {
     if (!router) {
       fail(ErrorKind::user,
            "neither router_logits nor topk_ids are given, and the layer was made without "
-           "router_weight; give one of the three");
+           "router.weight; give one of the three");
     }
     auto* logits = reinterpret_cast<float*>(memory);
     router->forward(input.hidden_states, logits);
@@ -238,7 +238,7 @@ struct MoeLayer::Impl {
     }
     if (entry == Entry::router_weight && !loaded_router_weight()) {
       fail(ErrorKind::unsupported,
-           "router_weight: neither router_logits nor topk_ids are given, and {}; give "
+           "router.weight: neither router_logits nor topk_ids are given, and {}; give "
            "router_logits on {}",
            router_weight_given
                ? fmt::format("backend {} does not multiply by it", chosen.backend->name())

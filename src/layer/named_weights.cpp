@@ -8,6 +8,9 @@
 #include "base/element.hpp"
 #include "base/fail.hpp"
 #include "base/nearest_name.hpp"
+#include "base/problems.hpp"
+#include "base/shown.hpp"
+#include "formats/weights_check.hpp"
 
 namespace sluice {
 namespace {
@@ -54,11 +57,6 @@ std::span<const std::string_view> weight_names() { return kNames; }
 
 NamedWeights::NamedWeights(const MoeSpec& spec, NamedTensors tensors)
     : spec_(spec), local_(local_experts(spec)), tensors_(std::move(tensors)) {
-  for (const auto& [name, tensor] : tensors_) {
-    if (std::find(kNames.begin(), kNames.end(), name) != kNames.end()) continue;
-    fail(ErrorKind::user, "tensor \"{}\" is no part of a layer{}", name,
-         did_you_mean(name, kNames));
-  }
   weights_.router_weight = given("router.weight");
   weights_.router_bias = given("router_bias");
   weights_.e_score_correction_bias = given("e_score_correction_bias");
@@ -73,6 +71,22 @@ NamedWeights::NamedWeights(const MoeSpec& spec, NamedTensors tensors)
   weights_.down_scale = matrices("down_scale");
   weights_.gate_up_global_scale = rows_of_local_experts("gate_up_global_scale");
   weights_.down_global_scale = rows_of_local_experts("down_global_scale");
+  refuse_unknown();
+}
+
+// Together with what else is wrong: the tensor that a misspelt name keeps from its place is
+// missing.
+void NamedWeights::refuse_unknown() const {
+  Problems problems;
+  bool any = false;
+  for (const auto& [name, tensor] : tensors_) {
+    if (std::find(kNames.begin(), kNames.end(), name) != kNames.end()) continue;
+    problems.add("tensor {} is no part of a layer{}", shown(name), did_you_mean(name, kNames));
+    any = true;
+  }
+  if (!any) return;
+  formats::find_weight_problems(spec_, weights_, problems);
+  formats::raise_weight_problems(problems);
 }
 
 TensorView NamedWeights::given(std::string_view name) const {

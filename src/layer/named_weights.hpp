@@ -26,14 +26,15 @@ std::span<const std::string_view> weight_names();
 // to a 16-bit weight_format. Whether the result fits the spec is check_weights' business.
 class NamedWeights {
  public:
-  // The tensors' memory must outlive this object. Throws Error(user) for a name that is no part of
-  // a layer, with the nearest that is.
+  // The tensors' memory must outlive this object. Throws Error(user) for names that are no part of
+  // a layer, each with the nearest that is, and with what check_weights finds beside them.
   NamedWeights(const MoeSpec& spec, NamedTensors tensors);
   NamedWeights(const NamedWeights&) = delete;
   NamedWeights& operator=(const NamedWeights&) = delete;
   const MoeWeights& weights() const { return weights_; }
 
  private:
+  void refuse_unknown() const;
   TensorView given(std::string_view name) const;
   TensorView matrix(std::string_view name);
   ExpertMatrices matrices(std::string_view name);

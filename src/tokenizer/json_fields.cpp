@@ -23,7 +23,7 @@ Json parse_json(std::string_view text, std::string_view file, std::size_t max_by
 }
 
 Fields::Fields(const Json& object, std::string path) : object_(object), path_(std::move(path)) {
-  if (!object.is_object()) fail_type(path_, "an object", object);
+  if (!object.is_object()) fail_type(path_.empty() ? "its root" : path_, "an object", object);
 }
 
 std::string Fields::path(std::string_view name) const {

@@ -7,6 +7,7 @@
 
 #include "base/absent.hpp"
 #include "base/fail.hpp"
+#include "base/in_file.hpp"
 #include "tokenizer/chat_template.hpp"
 #include "tokenizer/config.hpp"
 #include "tokenizer/kimi.hpp"
@@ -21,7 +22,12 @@ namespace fs = std::filesystem;
 
 // No text: no config.
 tokenizer::TokenizerConfig config_of(std::string_view json) {
-  return json.empty() ? tokenizer::TokenizerConfig{} : tokenizer::read_config(json);
+  if (json.empty()) return {};
+  return in_file("tokenizer_config.json", [&] { return tokenizer::read_config(json); });
+}
+
+tokenizer::Pipeline pipeline_of_json(std::string_view json) {
+  return in_file("tokenizer.json", [&] { return tokenizer::read_tokenizer_json(json); });
 }
 
 // Above every file that a reader accepts; the readers have limits of their own.
@@ -99,7 +105,7 @@ Tokenizer Tokenizer::load(const fs::path& directory) {
   tokenizer::TokenizerConfig config = config_of(config_text.value_or(""));
   if (auto chat = read_if_present(directory / "chat_template.jinja")) config.chat_template = chat;
   if (const auto json = read_if_present(directory / "tokenizer.json")) {
-    return Impl::make(tokenizer::read_tokenizer_json(*json), std::move(config));
+    return Impl::make(pipeline_of_json(*json), std::move(config));
   }
   const auto ranks = read_if_present(directory / "tiktoken.model");
   if (!ranks) {
@@ -111,7 +117,7 @@ Tokenizer Tokenizer::load(const fs::path& directory) {
 }
 
 Tokenizer Tokenizer::from_tokenizer_json(std::string_view json, std::string_view config_json) {
-  return Impl::make(tokenizer::read_tokenizer_json(json), config_of(config_json));
+  return Impl::make(pipeline_of_json(json), config_of(config_json));
 }
 
 Tokenizer Tokenizer::from_tiktoken(std::string_view ranks, std::string_view config_json) {

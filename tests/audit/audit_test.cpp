@@ -416,6 +416,8 @@ TEST(Audit, WritesReplaysThatFailAgain) {
   const AuditFailure& failure = report.failures.front();
   ASSERT_EQ(failure.replay_files.size(), 3u);
   EXPECT_NE(failure.replay_command.find("sluice layer --spec"), std::string::npos);
+  // The command line knows no backend of the faulty one's name, nor where else to find it.
+  EXPECT_NE(failure.replay_command.find(" --backend reference --out "), std::string::npos);
 
   Case again;
   again.spec = parse_spec(failure.spec_json);

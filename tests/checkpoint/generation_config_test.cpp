@@ -45,7 +45,8 @@ TEST(GenerationConfig, RefusesWrongValuesByKey) {
       ADD_FAILURE() << bad;
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::checkpoint);
-      EXPECT_NE(std::string(error.what()).find(key), std::string::npos) << error.what();
+      EXPECT_TRUE(std::string(error.what()).starts_with("generation_config.json: " + key + " is "))
+          << error.what();
     }
   }
   EXPECT_THROW(parse_generation_config("3"), Error);
@@ -67,6 +68,14 @@ TEST(GenerationConfig, TokenIdsFallBackToTheModelsConfig) {
   EXPECT_EQ(config.eos_token_ids, (std::vector<std::int64_t>{1, 2}));
   EXPECT_EQ(config.pad_token_id, 9);
   EXPECT_EQ(config.top_p, 0.5);
+  scratch.write("config.json", R"({"pad_token_id": "9"})");
+  try {
+    generation_config(checkpoint);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(),
+                 "config.json: pad_token_id is \"9\"; a token id (0 or more) is expected");
+  }
 }
 
 }  // namespace

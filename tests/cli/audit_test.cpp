@@ -27,6 +27,29 @@ TEST(AuditVerb, TwoReportsNeedTwoPlaces) {
   expect_refusal("audit --json x --html x", "--json and --html both name x");
 }
 
+// Copied into a shell, it runs what was audited: a plugin, and a fault.
+TEST(AuditVerb, AReplayRunsWhatWasAudited) {
+  const ScratchDirectory scratch;
+  const std::string audit =
+      "audit --suite A --rounds 1 --inject drop:routed_scaling_factor --json '" +
+      scratch.file("a.json") + "' --replay '" + scratch.file("two words") + "' ";
+  for (const std::string subject : {"--plugin '" SLUICE_CHATTY_PLUGIN "'", "--backend reference"}) {
+    EXPECT_EQ(test::run_sluice(audit + subject).code, 1);
+    const json report = json::parse(scratch.read("a.json"));
+    const std::string command = report["failures"][0]["replay_command"];
+    ASSERT_TRUE(command.starts_with("sluice ")) << command;
+    const Outcome outcome = expect_success(command.substr(7) + " --json -");
+    EXPECT_TRUE(contains(outcome.out, "!drop:routed_scaling_factor\"")) << outcome.out;
+  }
+}
+
+TEST(AuditVerb, ComplaintsAboutADescriptionNameItsFile) {
+  const ScratchDirectory scratch;
+  const std::string description = scratch.write("mine.json", "{]");
+  expect_refusal("audit --rate-test '" + description + "'",
+                 "mine.json: the test's description is not JSON: ");
+}
+
 TEST(AuditVerb, EveryModeWritesItsJson) {
   const ScratchDirectory scratch;
   const auto written = [&](const std::string& mode) {

@@ -97,7 +97,8 @@ TEST(EvalVerb, ShotsComeFirst) {
   const ScratchDirectory scratch;
   const std::string records = " --records '" + scratch.file("r.jsonl") + "'";
   const std::string shots = " --shots 2 --shots-file '" + kDemo + "/problems/few_shot.jsonl'";
-  expect_success(kEval + kShort + "--limit 1 --backends cpu" + records + shots);
+  const Outcome one = expect_success(kEval + kShort + "--limit 1 --backends cpu" + records + shots);
+  EXPECT_TRUE(one.out.starts_with("GSM8K, 1 problem, ")) << one.out;
   expect_refusal(kEval + kShort + "--limit 1 --backends cpu --shots 2" + records, "--shots-file");
   expect_refusal(kEval + kShort + "--limit 1 --backends cpu --shots 99" + records +
                      " --shots-file '" + kDemo + "/problems/few_shot.jsonl'",

@@ -173,7 +173,7 @@ TEST_F(LayerVerb, ShardsTakeTheirExpertsFromAllAndAddUp) {
 
 TEST_F(LayerVerb, RefusesByName) {
   const std::string y = "y.safetensors";
-  expect_refusal(arguments("W.safetensors", "hidden.safetensors", y, "cpu"), "router_weight");
+  expect_refusal(arguments("W.safetensors", "hidden.safetensors", y, "cpu"), "router.weight");
   expect_refusal(arguments("W.safetensors", "W.safetensors", y, "cpu"), "hidden_states");
   expect_refusal(arguments("ids.safetensors", "logits.safetensors", y, "cpu"), "hidden_states");
   expect_refusal(arguments("W.safetensors", "logits.safetensors", y, "gpu"), "reference");
@@ -182,6 +182,14 @@ TEST_F(LayerVerb, RefusesByName) {
       std::vector<NamedTensor>{{"e_score_corection_bias", golden.tensor("router_logits")}});
   expect_refusal(arguments("misspelt.safetensors", "logits.safetensors", y, "cpu"),
                  "did you mean \"e_score_correction_bias\"");
+  // What the name keeps from its place, and whatever else is wrong, in the same error.
+  for (const char* missing : {"e_score_correction_bias is missing", "gate_up_proj has 0 experts",
+                              "down_proj has 0 experts", "shared.down_proj is missing"}) {
+    expect_refusal(arguments("misspelt.safetensors", "logits.safetensors", y, "cpu"), missing);
+  }
+  expect_refusal(
+      arguments("W.safetensors", "logits.safetensors", y, "cpu") + " --inject output-overrun",
+      "would damage the program itself");
   scratch.write("bad.json", R"({"router": {"num_experts": 8, "top_kk": 2}})");
   expect_refusal("layer --spec '" + scratch.file("bad.json") + "' --weights w --input x --out y",
                  "did you mean \"top_k\"");

@@ -52,6 +52,9 @@ TEST(InspectVerb, ExitsOneAndNamesTheFieldWhenNobodyTakesTheLayer) {
   EXPECT_EQ(outcome.code, 1) << outcome.out << outcome.err;
   EXPECT_TRUE(contains(outcome.out, "router.num_experts")) << outcome.out;
   EXPECT_TRUE(contains(outcome.out, "refuses")) << outcome.out;
+  // The reasons stand above it: no colon that announces what does not come.
+  EXPECT_TRUE(contains(outcome.out, "\nbackend cpu was asked for and cannot compute this layer\n"))
+      << outcome.out;
 }
 
 TEST(InspectVerb, ReadsAConfigOfAnyKnownFamily) {

@@ -80,6 +80,20 @@ TEST(Usage, NumbersAreWhatWasTyped) {
       expect_refusal(command + seconds, "seconds above 0, at most 1e+09, are needed");
     }
   }
+  // Eight, or ten?
+  expect_refusal("run --model x --seed 010",
+                 "18446744073709551615 is needed, without leading zeros");
+  expect_refusal("run --model x --max-new-tokens 010",
+                 "at least 0 is needed, without leading zeros");
+  for (const char* k : {"010", "''", "-1", "1.5", "99999999999999999999"}) {
+    expect_refusal(std::string("run --model x --temperature 1 --top-k ") + k,
+                   "at least 0 is needed");
+  }
+  for (const std::string option : {"--temperature", "--top-p", "--min-p", "--kv-a-layernorm-eps"}) {
+    for (const char* number : {"''", "x", "0x1", "' 1'", "1e999"}) {
+      expect_refusal("run --model x " + option + " " + number, "given; a number is needed");
+    }
+  }
   expect_refusal("audit --plugin nobody.so --time-limit 0.5 --seed 18446744073709551615",
                  "nobody.so");
 }
@@ -121,6 +135,57 @@ TEST(Usage, OutputPathsAreTriedBeforeAnyWork) {
   expect_refusal(problems + " --json x.json --records x.json", "both name x.json");
 }
 
+TEST(Usage, StandardOutputIsGivenAsADash) {
+  for (const char* name : {"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}) {
+    for (const std::string command : {"audit --backend x --json ", "audit --backend x --html ",
+                                      "inspect x --json ", "logits --model x --ids x --out "}) {
+      expect_refusal(command + name, "it is standard output, which is given as -");
+    }
+  }
+  EXPECT_TRUE(std::filesystem::is_symlink("/dev/stdout"));
+}
+
+TEST(Usage, ALinkKeepsPointingAtWhatIsWritten) {
+  const test::ScratchDirectory scratch;
+  scratch.write("old.json", "old");
+  std::filesystem::create_symlink("old.json", scratch.file("link"));
+  expect_success("audit --list-mutants --json '" + scratch.file("link") + "'");
+  EXPECT_TRUE(std::filesystem::is_symlink(scratch.file("link")));
+  EXPECT_TRUE(nlohmann::json::accept(scratch.read("old.json")));
+}
+
+// Nothing that these commands name as input exists for them to read, and what they would write over
+// stays as it is.
+TEST(Usage, ResultsDoNotWriteOverInputsNorOverEachOther) {
+  const test::ScratchDirectory scratch;
+  scratch.write("file", "mine");
+  std::filesystem::create_symlink("file", scratch.file("link"));
+  const std::string file = scratch.file("file");  // no word of a shell's: no quotes
+  const std::string again = scratch.file("./link");
+  const auto refused = [&](const std::string& command, const std::string& part) {
+    expect_refusal(command, part);
+    EXPECT_EQ(scratch.read("file"), "mine") << command;
+  };
+  refused("eval gsm8k --model x --data " + file + " --json " + again,
+          "--json would write over --data");
+  refused("eval gsm8k --model x --data " + file + " --records " + again, "over --data");
+  refused("eval gsm8k --model x --data x --shots-file " + file + " --json " + again,
+          "--shots-file");
+  refused("eval gsm8k --score " + file + " --json " + again, "over --score");
+  refused("logits --model x --ids " + file + " --out " + again, "--out would write over --ids");
+  refused("layer --spec " + file + " --weights x --input x --out " + again, "over --spec");
+  refused("layer --spec x --weights " + file + " --input x --out " + again, "over --weights");
+  refused("layer --spec x --weights x --input " + file + " --out y --json " + again,
+          "over --input");
+  refused("audit --spec " + file + " --html " + again, "--html would write over --spec");
+  refused("audit --rate-test " + file + " --json " + again, "over --rate-test");
+  refused("audit --plugin " + file + " --json " + again, "over --plugin");
+  refused("inspect --config " + file + " --json " + again, "over --config");
+  refused("audit --json " + file + " --html " + again, "--json and --html both name");
+  expect_refusal("audit --json x.json --html ./x.json", "--json and --html both name ./x.json");
+  expect_success("audit --list-mutants --json /dev/null");
+}
+
 TEST(Usage, ComplaintsAboutASpecNameItsFileAndLine) {
   const test::ScratchDirectory scratch;
   const std::string spec = scratch.write("mine.json", "{\"router\": {\n  \"top_k\": }}");
@@ -141,6 +206,49 @@ TEST(Usage, AnEmptyTextIsAText) {
   EXPECT_EQ(scratch.read("empty"), "[]\n");
   ASSERT_EQ(std::system((tokenize + ">'" + scratch.file("piped") + "'").c_str()), 0);
   EXPECT_NE(scratch.read("piped"), "[]\n");
+}
+
+// Streams that cannot be written end in an exit status, never in an abort.
+TEST(Usage, StreamsThatCannotBeWritten) {
+  const test::ScratchDirectory scratch;
+  const auto code_of = [&](const std::string& arguments) {
+    const std::string command = "'" SLUICE_BINARY_DIR "/bin/sluice' " + arguments;
+    const int status = std::system(("(" + command + ") 2>>'" + scratch.file("err") + "'").c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  };
+  for (const char* broken : {"2>/dev/full", "2>&-"}) {
+    EXPECT_EQ(code_of(std::string("inspekt ") + broken), 2);
+    EXPECT_EQ(code_of(std::string("inspect /nonexistent ") + broken), 2);
+    EXPECT_EQ(code_of(std::string("audit --plugin /nonexistent ") + broken), 2);
+  }
+  const std::string tiny = "--model '" SLUICE_SOURCE_DIR "/demo/trinity-tiny' ";
+  EXPECT_EQ(code_of("run " + tiny + "--verbose hi >/dev/null 2>/dev/full"), 0);
+  EXPECT_EQ(scratch.read("err"), "");  // of the shell's: no signal ended any of them
+  // A long page and short ones: some are noticed by the write, others when it is flushed.
+  for (const std::string printed : {"fields", "fields --methods", "audit --list-mutants", "--help",
+                                    "run --help", "--version"}) {
+    EXPECT_EQ(code_of(printed + " >/dev/full"), 2) << printed;
+  }
+  // At the first token: the figures of a whole answer are not in the error's way.
+  EXPECT_EQ(code_of("run " + tiny + "--verbose hi >/dev/full"), 2);
+  const std::string line = "sluice: error: cannot write to standard output (user)\n";
+  std::string lines;
+  for (int i = 0; i < 7; ++i) lines += line;
+  EXPECT_EQ(scratch.read("err"), lines);
+}
+
+// A variable that nobody set must not turn the audit of a plugin into that of the fastest backend.
+TEST(Usage, AnEmptyValueIsNotAnOptionLeftOut) {
+  for (const std::string option : {"--plugin", "--backend", "--inject", "--spec", "--json",
+                                   "--html", "--replay", "--rate-test"}) {
+    expect_refusal("audit --suite K " + option + " ''",
+                   option + " was given an empty value; give it");
+  }
+  expect_refusal("fields --family ''", "--family was given an empty value");
+  expect_refusal("run --model x --file ''", "--file was given an empty value");
+  expect_refusal("run --model x --system '' hi", "--system was given an empty value");
+  expect_refusal("eval gsm8k --model x --data y --backends ''", "--backends was given an empty");
+  expect_refusal("bench moe --shape x --json ''", "--json was given an empty value");
 }
 
 // An option that would do nothing is refused: accepted and forgotten is what this project is about.

@@ -41,6 +41,7 @@ TEST(Problems, NamesTheHostileLine) {
   const std::pair<const char*, const char*> cases[] = {
       {"{\"question\": \"x\", ", "line 3: not JSON"},
       {"[1, 2]", "line 3: not a JSON object but array"},
+      {R"({"question": "x", "answer": "1", "question": "y"})", "line 3 gives \"question\" twice"},
       {R"({"question": "x"})", "line 3: no \"answer\""},
       {R"({"question": 5, "answer": "1"})", "line 3: \"question\" is number"},
       {R"({"question": "x", "answer": "none"})", "line 3: \"answer\" holds no number"},

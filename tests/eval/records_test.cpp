@@ -138,6 +138,18 @@ TEST_F(Records, NameTheDamagedLine) {
   const std::string whole = scratch.read("records.jsonl");
   scratch.write("records.jsonl", whole + "{\"problem\": 5}\n");
   EXPECT_NE(resume_error().find("line 8: damaged record"), std::string::npos) << resume_error();
+  // Values that a cast would make others of.
+  for (const auto& [was, is] : {std::pair{"\"problem\":0,", "\"problem\":-1,"},
+                                {"\"problem\":0,", "\"problem\":0.5,"},
+                                {"\"finish\":\"", "\"finish\":\"x"},
+                                {"\"ids\":[", "\"ids\":[4294967297,"},
+                                {"\"ids\":[", "\"ids\":[-1,"},
+                                {"\"ids\":[", "\"ids\":[1.5,"}}) {
+    std::string damaged = whole;
+    damaged.replace(damaged.rfind(was), std::string(was).size(), is);
+    scratch.write("records.jsonl", damaged);
+    EXPECT_NE(resume_error().find("line 7: damaged record"), std::string::npos) << is;
+  }
   scratch.write("records.jsonl", whole + "{\"problem\": 5, \"subject\": \"gpu\"}\n");
   EXPECT_NE(resume_error().find("line 8: a record of \"gpu\""), std::string::npos);
   scratch.write("records.jsonl", "{\"question\": \"x\"}\n");

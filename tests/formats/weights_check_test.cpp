@@ -77,7 +77,7 @@ TEST(CheckWeights, NamesEachWrongTensor) {
       {[](Layer& l) {
          l.weights.router_weight = tensor(DType::f32, {16, 6});
        },
-       "router_weight is F32 [16, 6]"},
+       "router.weight is F32 [16, 6]"},
       {[](Layer& l) { l.weights.router_bias = {}; }, "router_bias is missing"},
       {[](Layer& l) { l.spec.router.router_bias = false; }, "router_bias is given"},
       {[](Layer& l) { l.spec.router.e_score_correction_bias = false; },
@@ -100,15 +100,15 @@ TEST(CheckWeights, NamesEachWrongTensor) {
          l.weights.down_bias = tensor(DType::f32, {6, 16});
        },
        "down_bias is F32"},
-      {[](Layer& l) { l.weights.shared_up_proj = {}; }, "shared_up_proj is missing"},
+      {[](Layer& l) { l.weights.shared_up_proj = {}; }, "shared.up_proj is missing"},
       {[](Layer& l) {
          l.weights.shared_gate_up_proj = tensor(DType::bf16, {48, 16});
        },
-       "shared_gate_up_proj is given"},
+       "shared.gate_up_proj is given"},
       {[](Layer& l) {
          l.weights.shared_down_proj = tensor(DType::bf16, {16, 8});
        },
-       "shared_down_proj is BF16 [16, 8]"},
+       "shared.down_proj is BF16 [16, 8]"},
       {[](Layer& l) { l.spec.layer.shared_expert_gate = false; }, "shared_expert_gate is given"},
       {[](Layer& l) { l.weights.gate_up_scale = experts(4, DType::f32, {1}); },
        "gate_up_scale is given"},
@@ -134,7 +134,7 @@ TEST(CheckWeights, WithoutSharedExpertsTheirTensorsAreSuperfluous) {
   layer.spec.layer.num_shared_experts = 0;
   const std::string text = complaint(layer);
   for (const char* name :
-       {"shared_gate_proj", "shared_up_proj", "shared_down_proj", "shared_expert_gate"}) {
+       {"shared.gate_proj", "shared.up_proj", "shared.down_proj", "shared_expert_gate"}) {
     EXPECT_NE(text.find(std::string(name) + " is given"), std::string::npos) << text;
   }
 }

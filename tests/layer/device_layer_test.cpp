@@ -165,7 +165,7 @@ TEST_F(DeviceLayer, RouterWeightOfHostTensorsIsMultipliedOnTheHostOrByTheExperts
       there.bring_back();
       expect_same(tokens, wanted);
     } else {
-      expect_error(ErrorKind::unsupported, {"router_weight", "fake", "cuda:1"},
+      expect_error(ErrorKind::unsupported, {"router.weight", "fake", "cuda:1"},
                    [&] { layer.forward(there.from_hidden(), there.views()); });
     }
   }

@@ -270,7 +270,7 @@ TEST(MoeLayer, NeedsARouterWeightToEnterFromHiddenAlone) {
   weights.router_weight = {};
   MoeLayer layer(small.spec, weights, reference());
   Tokens tokens(2);
-  expect_error(ErrorKind::user, "router_weight",
+  expect_error(ErrorKind::user, "router.weight",
                [&] { layer.forward(tokens.from_hidden(), tokens.views()); });
   layer.forward(tokens.from_logits(), tokens.views());
 }

@@ -91,6 +91,27 @@ TEST(Hostile, DamagedJsonOfAnyKind) {
   EXPECT_THROW(Tokenizer::from_tokenizer_json(good, R"({"bos_token": 3})"), Error);
 }
 
+// A checkpoint has five files of JSON: which of them is it?
+TEST(Hostile, TheFileIsNamed) {
+  const auto refused = [](const std::string& message, const std::string& json,
+                          const std::string& config) {
+    try {
+      Tokenizer::from_tokenizer_json(json, config);
+      ADD_FAILURE() << message;
+    } catch (const Error& error) {
+      EXPECT_EQ(std::string(error.what()).substr(0, message.size()), message);
+    }
+  };
+  const std::string good = tokenizer::read_text(tokenizer::data_path("tokenizer/trinity.json"));
+  refused("tokenizer.json: decoder is missing", "{}", "{}");
+  refused("tokenizer.json is not JSON", "{", "{}");
+  refused("tokenizer_config.json: its root must be an object; it is array", good, "[1]");
+  refused("tokenizer_config.json: eos_token must be an object; it is 4", good,
+          R"({"eos_token": 4})");
+  refused("tokenizer_config.json: eos_token is \"<none>\", which is not", good,
+          R"({"eos_token": "<none>"})");
+}
+
 // Written into the text: a Json of this depth could not be printed either.
 TEST(Hostile, DeepValuesWhereATextIsExpected) {
   for (const std::string name : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/fail.hpp"
+#include "base/write_target.hpp"
 
 namespace sluice::cli {
 namespace {
@@ -28,19 +29,17 @@ bool write_all(int file, const std::string& text) {
   return true;
 }
 
-// A device or a pipe is written as it stands: renaming would put a file where /dev/null was.
-bool written_in_place(const std::string& path) {
-  std::error_code none;
-  const auto status = std::filesystem::status(path, none);
-  return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status);
-}
-
 std::string temporary_beside(const std::string& path) {
   return fmt::format("{}.{}.tmp", path, getpid());
 }
 
 int create(const std::string& path) {
   return open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0666);
+}
+
+// Behind what others have written there.
+int open_in_place(const std::string& path) {
+  return open(path.c_str(), O_APPEND | O_WRONLY | O_CLOEXEC);
 }
 
 [[noreturn]] void cannot_write(const std::string& path, int reason) {
@@ -66,14 +65,17 @@ std::string cannot_write_because(const std::string& path, int reason) {
 
 std::string why_unwritable(const std::string& path) {
   if (path.empty() || path == "-") return "";
+  if (is_standard_output(path)) {
+    return fmt::format("cannot write {}: it is standard output, which is given as -", path);
+  }
   const auto because = [&](int reason) { return cannot_write_because(path, reason); };
   std::error_code none;
   if (std::filesystem::is_directory(path, none)) return because(EISDIR);
   // Renaming would replace a read-only file too; somebody meant it to stay.
   const bool exists = std::filesystem::exists(path, none);
   if (exists && access(path.c_str(), W_OK) != 0) return because(errno);
-  if (written_in_place(path)) return "";
-  return because(try_beside(path));
+  const WriteTarget target = write_target(path);
+  return target.in_place ? "" : because(try_beside(target.path.string()));
 }
 
 std::string why_unwritable_directory(const std::string& path) {
@@ -91,14 +93,15 @@ void write_text(const std::string& path, const std::string& text) {
     fmt::print("{}", text);
     return;
   }
-  const bool in_place = written_in_place(path);
-  const std::string temporary = in_place ? path : temporary_beside(path);
-  const int file = create(temporary);
+  const auto [resolved, in_place] = write_target(path);
+  const std::string target = resolved.string();
+  const std::string temporary = in_place ? target : temporary_beside(target);
+  const int file = in_place ? open_in_place(target) : create(temporary);
   if (file < 0) cannot_write(path, errno);
   const bool written = write_all(file, text) && (in_place || fsync(file) == 0);
   const int error = errno;
   close(file);
-  const bool renamed = written && (in_place || std::rename(temporary.c_str(), path.c_str()) == 0);
+  const bool renamed = written && (in_place || std::rename(temporary.c_str(), target.c_str()) == 0);
   if (!renamed) {
     const int reason = written ? errno : error;
     if (!in_place) unlink(temporary.c_str());

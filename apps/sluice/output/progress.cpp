@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <utility>
+
+#include "output/to_stderr.hpp"
 
 namespace sluice::cli {
 namespace {
@@ -25,16 +26,14 @@ void ProgressLine::update(double done, double total, const std::string& note) {
   const auto now = Clock::now();
   if (now - start_ < kPatience || (shown_ && now - last_ < kInterval)) return;
   const double percent = total > 0 ? 100 * done / total : 0;
-  fmt::print(stderr, "\r\x1b[K{} {:.0f} %{}{}", what_, percent, note.empty() ? "" : "  ", note);
-  std::fflush(stderr);
+  to_stderr(fmt::format("\r\x1b[K{} {:.0f} %{}{}", what_, percent, note.empty() ? "" : "  ", note));
   shown_ = true;
   last_ = now;
 }
 
 void ProgressLine::clear() {
   if (!shown_) return;
-  fmt::print(stderr, "\r\x1b[K");
-  std::fflush(stderr);
+  to_stderr("\r\x1b[K");
   shown_ = false;
 }
 

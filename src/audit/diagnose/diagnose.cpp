@@ -116,8 +116,8 @@ AuditFailure Diagnosis::explain(const Finding& finding) const {
   failure.spec_json = print_spec(smallest.prepared->subject.spec);
   failure.tokens = smallest.prepared->subject.tokens();
   if (!options_.replay_directory.empty()) {
-    const Replay replay = write_replay(smallest.prepared->subject, backend_.name(), run_.load,
-                                       options_.replay_directory, file_stem(smallest));
+    const Replay replay =
+        write_replay(smallest.prepared->subject, backend_, options_, file_stem(smallest));
     failure.replay_files = replay.files;
     failure.replay_command = replay.command;
   }

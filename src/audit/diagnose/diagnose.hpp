@@ -52,9 +52,9 @@ struct Replay {
   std::vector<std::string> files;
   std::string command;
 };
-// Spec, weights and tokens as `sluice layer` reads them.
-Replay write_replay(const Case& subject, std::string_view backend, const LoadOptions& load,
-                    const std::string& directory, const std::string& stem);
+// Spec, weights and tokens as `sluice layer` reads them, and the command that does.
+Replay write_replay(const Case& subject, const Backend& backend, const AuditOptions& options,
+                    const std::string& stem);
 
 // Gives fields at fault their verdict, unclaimed ones theirs.
 void mark_fields(AuditReport& report);

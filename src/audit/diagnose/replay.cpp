@@ -1,5 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -7,12 +10,37 @@
 
 #include "audit/diagnose/diagnose.hpp"
 #include "base/fail.hpp"
+#include "base/shell_word.hpp"
 
 namespace sluice::auditing {
 
-Replay write_replay(const Case& subject, std::string_view backend, const LoadOptions& load,
-                    const std::string& directory, const std::string& stem) {
+namespace {
+
+void write_spec(const std::string& path, const MoeSpec& spec) {
+  std::ofstream file(path);
+  file << print_spec(spec);
+  if (file.flush()) return;
+  const int reason = errno;
+  std::error_code none;
+  std::filesystem::remove(path, none);  // half a spec is none
+  fail(ErrorKind::device, "cannot write {}: {}", path, std::strerror(reason));
+}
+
+std::string replay_with(const Backend& backend, const AuditOptions& options) {
+  if (!options.replay_with.empty()) return options.replay_with;
+  const auto known = backends();
+  const bool listed = std::any_of(known.begin(), known.end(), [&](const Backend* candidate) {
+    return candidate->name() == backend.name();
+  });
+  return fmt::format("--backend {}", listed ? backend.name() : "reference");
+}
+
+}  // namespace
+
+Replay write_replay(const Case& subject, const Backend& backend, const AuditOptions& options,
+                    const std::string& stem) {
   namespace fs = std::filesystem;
+  const std::string& directory = options.replay_directory;
   std::error_code error;
   fs::create_directories(directory, error);
   if (error) {
@@ -23,9 +51,7 @@ Replay write_replay(const Case& subject, std::string_view backend, const LoadOpt
   Replay replay;
   replay.files = {path(".spec.json"), path(".weights.safetensors"), path(".input.safetensors")};
 
-  std::ofstream spec(replay.files[0]);
-  spec << print_spec(subject.spec);
-  if (!spec.flush()) fail(ErrorKind::device, "cannot write {}", replay.files[0]);
+  write_spec(replay.files[0], subject.spec);
   std::vector<NamedTensor> weights, input;
   for (const auto& [name, tensor] : subject.tensors) {
     (is_input(name) ? input : weights).push_back({name, tensor.view()});
@@ -34,10 +60,11 @@ Replay write_replay(const Case& subject, std::string_view backend, const LoadOpt
                                                   {"seed", fmt::format("{}", subject.seed)}};
   write_safetensors(replay.files[1], weights, origin);
   write_safetensors(replay.files[2], input, origin);
-  replay.command = fmt::format(
-      "sluice layer --spec {} --weights {} --input {} --backend {} --out {}", replay.files[0],
-      replay.files[1], replay.files[2], backend, path(".output.safetensors"));
-  if (load.may_round_slot_outputs) replay.command += " --round-slot-outputs";
+  replay.command = fmt::format("sluice layer --spec {} --weights {} --input {} {} --out {}",
+                               shell_word(replay.files[0]), shell_word(replay.files[1]),
+                               shell_word(replay.files[2]), replay_with(backend, options),
+                               shell_word(path(".output.safetensors")));
+  if (options.load.may_round_slot_outputs) replay.command += " --round-slot-outputs";
   return replay;
 }
 

@@ -86,8 +86,10 @@ Mutant parse_fault(std::string_view fault) {
     if (mutant.info.name == fault) return mutant;
     names.push_back(mutant.info.name);
   }
-  fail(ErrorKind::user, "no fault is named \"{}\"{} (drop:FIELD, double:FIELD, or a mutant)", fault,
-       did_you_mean(fault, names));
+  fail(ErrorKind::user,
+       "no fault is named \"{}\"{}; give drop:FIELD, double:FIELD, or a mutant of `sluice audit "
+       "--list-mutants`",
+       fault, did_you_mean(fault, names));
 }
 
 }  // namespace
