@@ -69,6 +69,16 @@ bool Context::judge(const PreparedPtr& prepared, std::string_view field) {
   return judge(prepared, run_case(backend, prepared->subject, run), compare_options(), field);
 }
 
+FieldReport& Context::row_of(const Field& field) {
+  for (FieldReport& row : fields) {
+    if (row.field == field.name) return row;
+  }
+  FieldReport& row = fields.emplace_back();
+  row.field = field.name;
+  row.claimed = backend.claims().contains(field.name);
+  return row;
+}
+
 void Context::file(Finding finding) {
   if (report != nullptr) {
     finding.check = report->name;

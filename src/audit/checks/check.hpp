@@ -47,6 +47,8 @@ struct Context {
              std::string_view field = {});
   bool judge(const PreparedPtr& prepared, std::string_view field = {});
   void file(Finding finding);
+  // The field's row of the report, made where there is none.
+  FieldReport& row_of(const Field& field);
   // A finding without a comparison.
   void complain(const PreparedPtr& prepared, Stage stage, std::string message, char bug_class,
                 std::string_view field = {});
@@ -60,6 +62,9 @@ struct Check {
 };
 
 std::span<const Check> checks();
+
+// Part of `fields`: a claimed field of which no value but the neutral one is accepted is no claim.
+void check_claims(Context& context);
 
 // In the order of checks().
 void check_exact(Context& context);
