@@ -31,6 +31,8 @@ constexpr std::array kChecks{
     Check{"zero tokens", "T = 0 does nothing, also without addresses", "K", check_zero_tokens},
     Check{"token counts", "T around every power of two up to 4096", "JKP", check_token_counts},
     Check{"addresses", "sizes and distances beyond 2^31", "L", check_addresses},
+    Check{"own widths", "the given spec at its own widths, with fewer experts where it is large",
+          "IL", check_own_widths},
 };
 
 }  // namespace

@@ -36,6 +36,7 @@ struct Context {
 
   std::vector<Finding> findings;
   std::vector<FieldReport> fields;
+  std::optional<OwnWidths> own_widths;
   CheckReport* report = nullptr;  // of the check that runs
 
   bool done() const { return first_only && !findings.empty(); }
@@ -81,6 +82,7 @@ void check_calls(Context& context);
 void check_zero_tokens(Context& context);
 void check_token_counts(Context& context);
 void check_addresses(Context& context);
+void check_own_widths(Context& context);
 
 // Bits of two results, NaN included.
 bool same_bits(const OwnedTensor& a, const OwnedTensor& b);
