@@ -232,9 +232,9 @@ void check_options(const CLI::App& app) {
                  "--slot-outputs-rounded", "--no-routing", "--time-limit", "--threads"},
                 "it runs the check exact alone, one case of every regime per seed, and reports as "
                 "text and JSON");
-  refuse_beside(app, "--rate-test", {"--json"},
-                "the file describes the whole test, and the fastest backend that takes its spec "
-                "stands for a correct one");
+  refuse_beside(app, "--rate-test", {"--backend", "--json"},
+                "the file describes the whole test, and the backend alone may be another one than "
+                "reference");
   refuse_beside(app, "--list-mutants", {"--json"}, "the catalogue is the same for every backend");
   refuse_shared_files(app, {"--json", "--html"}, {"--spec", "--plugin", "--rate-test"});
 }
@@ -244,7 +244,9 @@ int run(const CLI::App& app, const Options& options) {
   if (options.list_mutants) return show(options, mutants_markdown(), mutants_json());
   if (!options.rate_test.empty()) {
     const std::string description = read_text(options.rate_test);
-    const TestRating rating = in_file(options.rate_test, [&] { return rate_test(description); });
+    const Backend& correct = backend(options.backend.empty() ? "reference" : options.backend);
+    const TestRating rating =
+        in_file(options.rate_test, [&] { return rate_test(description, correct); });
     return show(options, rating_text(rating), rating_json(rating));
   }
   if (!options.plugin.empty()) return run_plugin(options);
@@ -255,9 +257,10 @@ int run(const CLI::App& app, const Options& options) {
 
 Run declare_audit(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::Option* backend = app.add_option("--backend", options->backend,
-                                        "Audit this backend; default: SLUICE_BACKEND, or else the "
-                                        "fastest available");
+  CLI::Option* backend =
+      app.add_option("--backend", options->backend,
+                     "Audit this backend; default: SLUICE_BACKEND, or else the fastest available "
+                     "(beside --rate-test: reference)");
   CLI::Option* plugin =
       app.add_option("--plugin", options->plugin, "Audit the backend in this shared object")
           ->excludes(backend);
@@ -266,7 +269,11 @@ Run declare_audit(CLI::App& app) {
   app.add_option(
       "--spec", options->spec,
       "Keep this spec's fields, JSON, instead of drawing them; widths above 128 are cut to 128 "
-      "(times tp_size), so that the oracle takes seconds, and the report says which");
+      "(times tp_size), so that the oracle takes seconds. One layer is tested at the widths as "
+      "given, "
+      "its experts halved until it has 134 million weights at most (full: 1073 million). The "
+      "report "
+      "says what was cut, and what was not");
   app.add_option("--seed", options->audit.seed, "First seed")
       ->check(seed_check())
       ->capture_default_str();
@@ -299,7 +306,8 @@ Run declare_audit(CLI::App& app) {
                    "Run the exactness check for this many seeds and count alarms")
       ->check(at_least(1));
   instead->add_option("--rate-test", options->rate_test,
-                      "Which mutants would this test kill? A description, JSON");
+                      "Which mutants would this test kill? A description, JSON; of reference, "
+                      "which honours every field, unless --backend names another");
   instead->add_flag("--list-mutants", options->list_mutants, "The catalogue of faults, as a table");
   instead->require_option(0, 1);
   app.footer(kFooter);

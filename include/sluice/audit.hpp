@@ -55,8 +55,9 @@ struct AuditOptions {
   std::string suite = "quick";  // "quick", "full", or one class 'A' … 'Q'
   std::uint64_t seed = 1;
   int rounds = 0;  // draws per check; 0: what the suite says
-  // Cases keep this spec's fields instead of drawing them; widths above 128 are cut, and the
-  // report says which (AuditReport::widths).
+  // Cases keep this spec's fields instead of drawing them; widths above 128 are cut, but for the
+  // check "own widths" of the suites quick, full, I and L. The report says which widths were cut,
+  // and what was tested at its own (AuditReport::widths, own_widths).
   std::optional<MoeSpec> spec;
   AuditAllowances allowances;
   LoadOptions load;
@@ -128,11 +129,21 @@ struct CutWidth {
   std::string audited;
 };
 
+// One layer at the given spec's own widths, where the other checks cut them. `why_not` is set where
+// that was too large, or the spec has no layer of fewer experts.
+struct OwnWidths {
+  std::string layer;  // "experts.hidden_size 2304, …, router.num_experts 16 of 256"
+  std::int64_t num_experts = 0;
+  std::vector<std::int64_t> tokens;  // of each call
+  std::string why_not;
+};
+
 struct AuditReport {
   std::string backend;
   std::string suite;
   std::uint64_t seed = 0;
-  std::vector<CutWidth> widths;  // empty: none was cut, or no spec was given
+  std::vector<CutWidth> widths;         // empty: none was cut, or no spec was given
+  std::optional<OwnWidths> own_widths;  // where some were cut, and the suite looks at them
   std::vector<FieldReport> fields;
   std::vector<CheckReport> checks;
   std::vector<AuditFailure> failures;
@@ -198,6 +209,7 @@ struct RatedMutant {
 struct TestRating {
   std::string test;             // as described
   std::string source;           // where the described test lives
+  std::string backend;          // that stood for a correct one, and was made wrong
   bool correct_passes = false;  // a test that fails a correct backend says nothing
   std::string correct_evidence;
   std::vector<RatedMutant> mutants;
@@ -205,8 +217,10 @@ struct TestRating {
   int killed() const;
 };
 
-// `json_text` describes a test: docs/rate-a-test.md. Which mutants would it kill?
-TestRating rate_test(const std::string& json_text);
+// `json_text` describes a test: docs/rate-a-test.md. Which mutants of `correct` would it kill? The
+// reference honours every field, so that every mutant can show; the counts of a backend that
+// refuses some are smaller. Throws Error(user) for a spec that `correct` refuses.
+TestRating rate_test(const std::string& json_text, const Backend& correct = backend("reference"));
 std::string rating_text(const TestRating& rating);
 std::string rating_json(const TestRating& rating);
 

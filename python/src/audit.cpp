@@ -193,6 +193,7 @@ void bind_mutation(nb::module_& module) {
   nb::class_<TestRating>(module, "TestRating", "Which mutants somebody's test would kill.")
       .def_ro("test", &TestRating::test)
       .def_ro("source", &TestRating::source)
+      .def_ro("backend", &TestRating::backend)
       .def_ro("mutants", &TestRating::mutants)
       .def_prop_ro("killed", &TestRating::killed)
       .def_prop_ro("text", &rating_text)
@@ -219,8 +220,14 @@ void bind_audit(nb::module_& module) {
         return without_gil([&] { return audit_mutants(backend, options); });
       },
       nb::arg("backend"), nb::arg("settings"), nb::arg("progress").none());
-  module.def("rate_test", &rate_test, nb::arg("json_text"), nb::call_guard<Unlocked>(),
-             "Which mutants would the described test kill? The form: docs/rate-a-test.md.");
+  module.def(
+      "rate_test",
+      [](const std::string& json_text, const Backend* correct) {
+        return correct != nullptr ? rate_test(json_text, *correct) : rate_test(json_text);
+      },
+      nb::arg("json_text"), nb::arg("backend").none() = nb::none(), nb::call_guard<Unlocked>(),
+      "Which mutants of a backend, by default of reference, would the described test kill? The "
+      "form: docs/rate-a-test.md.");
 }
 
 }  // namespace sluice::python

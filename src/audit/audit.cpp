@@ -78,8 +78,9 @@ AuditReport run_session(const Backend& backend, const AuditOptions& options, Cas
   }
   report.checks.reserve(checks().size());
 
-  Context context{backend,    options, {}, bank,   rounds_of(options), options.suite == "full",
-                  first_only, {},      {}, nullptr};
+  Context context{
+      backend, options, {}, bank,   rounds_of(options), options.suite == "full", first_only,
+      {},      {},      {}, nullptr};
   context.run.load = options.load;
   context.run.report_routing = options.allowances.reports_routing;
   context.run.before_call = options.before_call;
@@ -98,6 +99,7 @@ AuditReport run_session(const Backend& backend, const AuditOptions& options, Cas
   }
   if (!first_only) check_coverage(context, report);
   report.fields = std::move(context.fields);
+  report.own_widths = std::move(context.own_widths);
   // One fault makes many findings; the first few explain it.
   constexpr std::size_t kExplained = 4;
   AuditOptions brief = options;
@@ -118,17 +120,29 @@ AuditOptions with_executor(AuditOptions options) {
   return options;
 }
 
-SpecSource source_of(const Backend& backend, const AuditOptions& options) {
-  if (!options.spec) return {backend, std::nullopt};
-  validate(*options.spec);
-  const MoeSpec spec = with_small_widths(*options.spec);
+void require_available(const Backend& backend) {
+  if (const auto reason = backend.unavailable()) {
+    fail(ErrorKind::unsupported, "backend {} is not available here: {}", backend.name(), *reason);
+  }
+}
+
+void require_accepted(const Backend& backend, const MoeSpec& spec, std::string_view what) {
   const Support support = negotiate(backend, spec);
-  if (support.ok()) return {backend, spec};
+  if (support.ok()) return;
   std::string reasons;
   for (const Refusal& refusal : support.refusals) {
     reasons += fmt::format("\n  {} {}", refusal.field, refusal.reason);
   }
-  fail(ErrorKind::user, "backend {} refuses the spec to be audited at:{}", backend.name(), reasons);
+  fail(ErrorKind::user, "backend {} refuses {}:{}", backend.name(), what, reasons);
+}
+
+SpecSource source_of(const Backend& backend, const AuditOptions& options) {
+  if (!options.spec) return {backend, std::nullopt};
+  validate(*options.spec);
+  require_accepted(backend, *options.spec, "the spec to be audited at");
+  const MoeSpec spec = with_small_widths(*options.spec);
+  require_accepted(backend, spec, "the spec to be audited at, its widths cut");
+  return {backend, spec};
 }
 
 }  // namespace auditing
@@ -171,9 +185,7 @@ std::string_view to_string(Stage stage) {
 
 AuditReport audit(const Backend& backend, const AuditOptions& given) {
   auditing::check_options(given);
-  if (const auto reason = backend.unavailable()) {
-    fail(ErrorKind::unsupported, "backend {} is not available here: {}", backend.name(), *reason);
-  }
+  auditing::require_available(backend);
   const AuditOptions options = auditing::with_executor(given);
   auditing::CaseBank bank(auditing::source_of(backend, options), options.allowances);
   return auditing::run_session(backend, options, bank, false);

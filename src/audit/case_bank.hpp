@@ -30,6 +30,8 @@ class CaseBank {
   // Null where the regime has nothing to draw.
   PreparedPtr of(const Regime& regime, std::uint64_t seed);
   PreparedPtr of(const std::string& key, const std::function<Case()>& make);
+  // A case too large to be kept.
+  PreparedPtr alone(Case made) const { return prepare(std::move(made)); }
   const Backend& backend() const { return source_.backend; }
   const SpecSource& source() const { return source_; }
 

@@ -19,6 +19,12 @@ AuditReport run_session(const Backend& backend, const AuditOptions& options, Cas
 MutantVerdict judge_mutant(const Backend& inner, const Mutant& mutant, const AuditOptions& options,
                            CaseBank& bank);
 
+// Throws Error(unsupported) with the reason if the backend is not available here.
+void require_available(const Backend& backend);
+
+// Throws Error(user) with every reason if the backend refuses `spec`, called `what`.
+void require_accepted(const Backend& backend, const MoeSpec& spec, std::string_view what);
+
 // Throws Error(user) for a spec that the backend refuses.
 SpecSource source_of(const Backend& backend, const AuditOptions& options);
 

@@ -46,6 +46,21 @@ TEST(RateTest, TheBoundKillsBoth) {
   EXPECT_FALSE(row(rating, "clamp-dropped").killed);
 }
 
+// Whose mutants: the report says, and a backend that refuses the layer rates nothing.
+TEST(RateTest, RatesOnTheReferenceUnlessToldOtherwise) {
+  const TestRating rating = rate_test(description(R"({"kind": "bound"})"));
+  EXPECT_EQ(rating.backend, "reference");
+  EXPECT_NE(rating_text(rating).find("mutants of reference"), std::string::npos);
+  const TestRating cpu = rate_test(description(R"({"kind": "bound"})"), backend("cpu"));
+  EXPECT_EQ(cpu.backend, "cpu");
+  EXPECT_TRUE(row(cpu, "scale-dropped").killed);
+  std::string scaled = description(R"({"kind": "bound"})");
+  const std::string_view width = R"("intermediate_size": 128)";
+  scaled.insert(scaled.find(width) + width.size(), R"(, "weight_format": "int4")");
+  EXPECT_NO_THROW(rate_test(scaled));
+  EXPECT_THROW(rate_test(scaled, backend("cpu")), Error);
+}
+
 TEST(RateTest, ACosineIsBlindToScale) {
   const TestRating rating = rate_test(description(R"({"kind": "cosine", "least": 0.99})"));
   EXPECT_FALSE(row(rating, "scale-dropped").killed);

@@ -70,9 +70,11 @@ TEST(AuditVerb, EveryModeWritesItsJson) {
       "comparator": {"kind": "bound"}})");
   const json rating = written("--rate-test '" + description + "'");
   EXPECT_EQ(rating["test"], "small");
+  EXPECT_EQ(rating["backend"], "reference");
   EXPECT_TRUE(rating["correct_passes"]);
   EXPECT_GT(rating["killed"], 0);
   EXPECT_EQ(rating["mutants"].size(), written("--list-mutants")["mutants"].size());
+  EXPECT_EQ(written("--backend cpu --rate-test '" + description + "'")["backend"], "cpu");
 }
 
 // An option that a mode would not apply is refused, not accepted and forgotten.
@@ -88,7 +90,8 @@ TEST(AuditVerb, ModesRefuseWhatTheyDoNotUse) {
                  "--suite, --html, --replay do nothing beside --false-alarms: it runs the check");
   expect_refusal("audit --false-alarms 2 --rounds 1", "--rounds does nothing beside");
   expect_refusal("audit --false-alarms 0", "at least 1");
-  for (const char* option : {"--backend cpu", "--plugin x", "--seed 2", "--threads 1", "--spec x",
+  expect_refusal("audit --list-mutants --backend cpu", "--backend does nothing beside");
+  for (const char* option : {"--plugin x", "--seed 2", "--threads 1", "--spec x",
                              "--inject scale-dropped", "--no-routing", "--slot-outputs-rounded"}) {
     const std::string name = std::string(option).substr(0, std::string(option).find(' '));
     expect_refusal(std::string("audit --rate-test x ") + option,

@@ -30,17 +30,42 @@ Shape stacked(std::int64_t experts, const Shape& one) {
   return shape;
 }
 
+// A draw costs more than everything else that happens to a weight: where there are millions, rows
+// are windows of one pool, and no row has a value twice.
+class Normals {
+ public:
+  Normals(Draw& draw, std::int64_t weights, std::int64_t columns) : draw_(draw) {
+    constexpr std::int64_t kMany = std::int64_t{1} << 20;
+    if (weights < kMany) return;
+    pool_.resize(static_cast<std::size_t>(columns + 65537));
+    for (double& value : pool_) value = normal(draw);
+  }
+  void begin_row(std::int64_t columns) {
+    if (pool_.empty()) return;
+    next_ = static_cast<std::size_t>(
+        draw_.integer(0, static_cast<std::int64_t>(pool_.size()) - columns));
+  }
+  double operator()() { return pool_.empty() ? normal(draw_) : pool_[next_++]; }
+
+ private:
+  Draw& draw_;
+  std::vector<double> pool_;
+  std::size_t next_ = 0;
+};
+
 // Each expert, and each half of GEMM 1, has an amplitude of its own: exchanged parts show.
 std::vector<float> random_matrices(Draw& draw, std::int64_t experts, std::int64_t rows,
                                    std::int64_t columns, double gain) {
   std::vector<float> values;
   values.reserve(static_cast<std::size_t>(experts * rows * columns));
+  Normals normals(draw, experts * rows * columns, columns);
   for (std::int64_t e = 0; e < experts; ++e) {
     const double amplitude = gain * draw.real(0.6, 1.5) / std::sqrt(static_cast<double>(columns));
     for (std::int64_t row = 0; row < rows; ++row) {
       const double row_gain = amplitude * (row < rows / 2 ? 1.3 : 0.8);
+      normals.begin_row(columns);
       for (std::int64_t c = 0; c < columns; ++c) {
-        values.push_back(static_cast<float>(row_gain * normal(draw)));
+        values.push_back(static_cast<float>(row_gain * normals()));
       }
     }
   }

@@ -31,6 +31,8 @@ constexpr std::array kChecks{
     Check{"zero tokens", "T = 0 does nothing, also without addresses", "K", check_zero_tokens},
     Check{"token counts", "T around every power of two up to 4096", "JKP", check_token_counts},
     Check{"addresses", "sizes and distances beyond 2^31", "L", check_addresses},
+    Check{"own widths", "the given spec at its own widths, with fewer experts where it is large",
+          "IL", check_own_widths},
 };
 
 }  // namespace
@@ -67,6 +69,16 @@ bool Context::judge(const PreparedPtr& prepared, const RunResult& result, Compar
 
 bool Context::judge(const PreparedPtr& prepared, std::string_view field) {
   return judge(prepared, run_case(backend, prepared->subject, run), compare_options(), field);
+}
+
+FieldReport& Context::row_of(const Field& field) {
+  for (FieldReport& row : fields) {
+    if (row.field == field.name) return row;
+  }
+  FieldReport& row = fields.emplace_back();
+  row.field = field.name;
+  row.claimed = backend.claims().contains(field.name);
+  return row;
 }
 
 void Context::file(Finding finding) {

@@ -36,6 +36,7 @@ struct Context {
 
   std::vector<Finding> findings;
   std::vector<FieldReport> fields;
+  std::optional<OwnWidths> own_widths;
   CheckReport* report = nullptr;  // of the check that runs
 
   bool done() const { return first_only && !findings.empty(); }
@@ -47,6 +48,8 @@ struct Context {
              std::string_view field = {});
   bool judge(const PreparedPtr& prepared, std::string_view field = {});
   void file(Finding finding);
+  // The field's row of the report, made where there is none.
+  FieldReport& row_of(const Field& field);
   // A finding without a comparison.
   void complain(const PreparedPtr& prepared, Stage stage, std::string message, char bug_class,
                 std::string_view field = {});
@@ -60,6 +63,9 @@ struct Check {
 };
 
 std::span<const Check> checks();
+
+// Part of `fields`: a claimed field of which no value but the neutral one is accepted is no claim.
+void check_claims(Context& context);
 
 // In the order of checks().
 void check_exact(Context& context);
@@ -76,6 +82,7 @@ void check_calls(Context& context);
 void check_zero_tokens(Context& context);
 void check_token_counts(Context& context);
 void check_addresses(Context& context);
+void check_own_widths(Context& context);
 
 // Bits of two results, NaN included.
 bool same_bits(const OwnedTensor& a, const OwnedTensor& b);

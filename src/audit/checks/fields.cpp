@@ -7,7 +7,6 @@
 #include "audit/checks/check.hpp"
 #include "audit/edit_case.hpp"
 #include "audit/faults/fault.hpp"
-#include "spec/perturb.hpp"
 
 namespace sluice::auditing {
 namespace {
@@ -138,16 +137,6 @@ void judge_live(Context& context, const Field& field, const FieldCase& pair, Fie
   context.findings.back().inert = true;
 }
 
-FieldReport& row_of(Context& context, const Field& field) {
-  for (FieldReport& row : context.fields) {
-    if (row.field == field.name) return row;
-  }
-  FieldReport& row = context.fields.emplace_back();
-  row.field = field.name;
-  row.claimed = true;
-  return row;
-}
-
 bool can_double(const Field& field) {
   try {
     double_fault(field.name);
@@ -167,7 +156,7 @@ void check_given_fields(Context& context, const MoeSpec& spec) {
   const RunResult result = run_case(context.backend, with->subject, context.run);
   const bool exact = context.judge(with, result, context.compare_options());
   for (const Field* field : live_fields(spec)) {
-    FieldReport& row = row_of(context, *field);
+    FieldReport& row = context.row_of(*field);
     row.values = {field->value(spec)};
     row.exact = exact ? Verdict::pass : Verdict::fail;
     const auto without = without_field(with->subject, *field);
@@ -175,45 +164,6 @@ void check_given_fields(Context& context, const MoeSpec& spec) {
     FieldCase pair{with, context.bank.of(fmt::format("given spec without {}", field->name),
                                          [&] { return *without; })};
     if (distance(*pair.with, *pair.without) > 1.0) judge_live(context, *field, pair, row, result);
-  }
-}
-
-// A claimed field for which no value at all is accepted is no claim.
-std::string why_never_accepted(const Context& context, const SpecSource& bases,
-                               const Field& field) {
-  std::string reason;
-  for (const Sizes& sizes : kShapes) {
-    const auto base = bases.base(sizes);
-    for (std::uint64_t i = 0; base && i < 8; ++i) {
-      MoeSpec spec = *base;
-      if (!field.perturb(spec, context.options.seed + i) || field.is_neutral(spec)) continue;
-      if (!is_valid(spec) || !widths_fit_format(spec)) continue;
-      const Support support = negotiate(context.backend, spec);
-      if (support.ok()) return {};
-      // Another field that is not claimed, or a size, stands in the way: not this one's fault.
-      const bool own = std::any_of(support.refusals.begin(), support.refusals.end(),
-                                   [&](const Refusal& r) { return r.field == field.name; });
-      if (!own) return {};
-      if (reason.empty()) {
-        reason = fmt::format("{} {}", field.value(spec), support.refusals.front().reason);
-      }
-    }
-  }
-  return reason;
-}
-
-void check_claims(Context& context) {
-  const FieldSet claims = context.backend.claims();
-  const SpecSource bases{context.backend, std::nullopt};
-  for (const Field& field : fields()) {
-    if (!claims.contains(field.name) || field.kind == FieldKind::size) continue;
-    const std::string reason = why_never_accepted(context, bases, field);
-    if (reason.empty()) continue;
-    row_of(context, field).refused = Verdict::fail;
-    context.complain(nullptr, Stage::load,
-                     fmt::format("{} is claimed and every value but the neutral one is refused: {}",
-                                 field.name, reason),
-                     'Q', field.name);
   }
 }
 
@@ -239,7 +189,7 @@ void check_fields(Context& context) {
   }
   for (const Field& field : fields()) {
     if (!claims.contains(field.name) || field.kind == FieldKind::size) continue;
-    FieldReport& row = row_of(context, field);
+    FieldReport& row = context.row_of(field);
     for (const auto& [sizes, seed] : values_of(context, field)) {
       if (context.done()) return;
       const FieldCase pair = field_case(context, field, sizes, seed);

@@ -20,15 +20,6 @@ std::optional<MoeSpec> with_field_alone(const Field& field, std::uint64_t seed,
   return spec;
 }
 
-FieldReport& row_of(Context& context, const Field& field) {
-  for (FieldReport& row : context.fields) {
-    if (row.field == field.name) return row;
-  }
-  FieldReport& row = context.fields.emplace_back();
-  row.field = field.name;
-  return row;
-}
-
 // The layer must throw Error(unsupported) that names the field.
 std::string why_not_refused(const Backend& backend, const MoeSpec& spec, const Field& field) {
   const Support support = negotiate(backend, spec);
@@ -42,11 +33,9 @@ std::string why_not_refused(const Backend& backend, const MoeSpec& spec, const F
 }  // namespace
 
 void check_refusals(Context& context) {
-  const FieldSet claims = context.backend.claims();
   for (const Field& field : fields()) {
     if (context.done()) return;
-    FieldReport& row = row_of(context, field);
-    row.claimed = claims.contains(field.name);
+    FieldReport& row = context.row_of(field);
     if (field.kind == FieldKind::size) {
       // Sizes have no neutral value: every backend must honour them.
       if (!row.claimed) {

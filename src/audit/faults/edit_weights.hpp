@@ -1,6 +1,7 @@
 // Edits of the weights that the inner backend is given.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -26,6 +27,13 @@ void remove_shared(Load& load);
 
 // The inner backend holds every expert; global expert e gets the tensors of local pick(e).
 void spread_experts(Load& load, const std::function<std::int64_t(std::int64_t)>& pick);
+
+// Every list of matrices, one entry per expert, with their scales.
+std::array<ExpertMatrices*, 6> expert_lists(MoeWeights& weights);
+
+// Row `row` of the result is row pick(row) of the view.
+TensorView pick_rows(Load& load, const TensorView& view, std::int64_t rows,
+                     const std::function<std::int64_t(std::int64_t)>& pick);
 
 // Settles fields that lean on a lost one, and makes the tensors fit: what the spec no longer has is
 // removed,

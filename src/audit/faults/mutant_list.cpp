@@ -48,6 +48,10 @@ const std::vector<Mutant>& mutant_list() {
     add_layout_mutants(all);
     add_quantisation_mutants(all);
     add_memory_mutants(all);
+    add_size_mutants(all);
+    add_race_mutants(all);
+    add_chunk_mutants(all);
+    add_substitution_mutants(all);
     add_condition_mutants(all);
     std::stable_sort(all.begin(), all.end(), [](const Mutant& a, const Mutant& b) {
       return a.info.bug_class < b.info.bug_class;

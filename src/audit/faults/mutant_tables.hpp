@@ -15,8 +15,22 @@ void add_input_weight_mutants(std::vector<Mutant>& list);  // F
 void add_parallel_mutants(std::vector<Mutant>& list);      // G
 void add_layout_mutants(std::vector<Mutant>& list);        // I
 void add_quantisation_mutants(std::vector<Mutant>& list);  // N
-void add_memory_mutants(std::vector<Mutant>& list);        // J, K, L, O, P, Q
+void add_memory_mutants(std::vector<Mutant>& list);        // J
+void add_size_mutants(std::vector<Mutant>& list);          // K, L
+void add_race_mutants(std::vector<Mutant>& list);          // O
+void add_chunk_mutants(std::vector<Mutant>& list);         // P
+void add_substitution_mutants(std::vector<Mutant>& list);  // Q
 void add_condition_mutants(std::vector<Mutant>& list);     // what shows in company alone
+
+// Appends to one class.
+struct Adder {
+  std::vector<Mutant>& list;
+  char bug_class;
+  void operator()(std::string_view name, std::string_view meaning, std::string_view cases,
+                  MakeFault make) const {
+    list.push_back({{name, bug_class, meaning, cases}, std::move(make), {}});
+  }
+};
 
 // Edits the spec that the inner backend is given, and fits the tensors to it.
 MakeFault with_spec(void (*edit)(MoeSpec&));

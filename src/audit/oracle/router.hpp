@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,6 +13,9 @@
 #include "audit/oracle/approx.hpp"
 
 namespace sluice::auditing {
+
+// The score of an expert that is chosen after every one that has a number.
+inline constexpr double kNever = -std::numeric_limits<double>::infinity();
 
 struct RouterTensorsView {
   std::span<const float> router_bias;      // [E] or empty

@@ -66,6 +66,16 @@ std::string cut_widths(const AuditReport& report) {
   return fmt::format("<p>Audited at {} (so that the oracle takes seconds).</p>\n", out);
 }
 
+std::string own_widths(const AuditReport& report) {
+  if (!report.own_widths) return "";
+  const OwnWidths& own = *report.own_widths;
+  if (own.layer.empty()) {
+    return fmt::format("<p>Not audited at its own widths: {}.</p>\n", escaped(own.why_not));
+  }
+  return fmt::format("<p>One layer at its own widths: {}; {} tokens.</p>\n", escaped(own.layer),
+                     fmt::join(own.tokens, " and "));
+}
+
 std::string failure_block(const AuditFailure& failure) {
   std::string out = "<div class=\"failure\">";
   out +=
@@ -104,7 +114,7 @@ std::string audit_html(const AuditReport& report) {
       report.ok() ? "PASS: no parameter lost."
                   : fmt::format("FAIL: {} finding(s).", report.failures.size()),
       escaped(report.suite), report.seed, report.seconds);
-  out += cut_widths(report);
+  out += cut_widths(report) + own_widths(report);
   if (!report.failures.empty()) {
     out += "<h2>Findings</h2>\n";
     for (const AuditFailure& failure : report.failures) out += failure_block(failure);

@@ -61,6 +61,13 @@ std::string audit_json(const AuditReport& report) {
                       {"given", Json::parse(width.given)},
                       {"audited", Json::parse(width.audited)}});
   }
+  Json own;
+  if (const auto& tested = report.own_widths) {
+    own = {{"layer", tested->layer},
+           {"num_experts", tested->num_experts},
+           {"tokens", tested->tokens},
+           {"why_not", tested->why_not}};
+  }
   Json checks = Json::array();
   for (const CheckReport& check : report.checks) {
     checks.push_back({{"name", check.name},
@@ -69,11 +76,17 @@ std::string audit_json(const AuditReport& report) {
                       {"cases", check.cases},
                       {"worst_use", number(check.worst_use)}});
   }
-  const Json json{{"schema", kSchemaVersion},    {"backend", report.backend},
-                  {"suite", report.suite},       {"seed", report.seed},
-                  {"ok", report.ok()},           {"seconds", report.seconds},
-                  {"widths", std::move(widths)}, {"fields", std::move(fields)},
-                  {"checks", std::move(checks)}, {"failures", failures_json(report.failures)}};
+  const Json json{{"schema", kSchemaVersion},
+                  {"backend", report.backend},
+                  {"suite", report.suite},
+                  {"seed", report.seed},
+                  {"ok", report.ok()},
+                  {"seconds", report.seconds},
+                  {"widths", std::move(widths)},
+                  {"own_widths", std::move(own)},
+                  {"fields", std::move(fields)},
+                  {"checks", std::move(checks)},
+                  {"failures", failures_json(report.failures)}};
   return json.dump(2) + "\n";
 }
 
@@ -125,6 +138,7 @@ std::string rating_json(const TestRating& rating) {
   const Json json{{"schema", kSchemaVersion},
                   {"test", rating.test},
                   {"source", rating.source},
+                  {"backend", rating.backend},
                   {"correct_passes", rating.correct_passes},
                   {"correct_evidence", rating.correct_evidence},
                   {"changing", rating.changing()},

@@ -60,6 +60,12 @@ std::string cut_widths_text(const AuditReport& report) {
   return out + " (so that the oracle takes seconds)";
 }
 
+std::string own_widths_text(const OwnWidths& own) {
+  if (own.layer.empty()) return "Not audited at its own widths: " + own.why_not;
+  return fmt::format("One layer at its own widths: {}; {} tokens", own.layer,
+                     fmt::join(own.tokens, " and "));
+}
+
 std::string failure_text(const AuditFailure& failure, std::size_t number) {
   std::string out = fmt::format("{}. {}", number, failure.check);
   if (!failure.field.empty()) out += fmt::format(" · {}", failure.field);
@@ -81,6 +87,7 @@ std::string audit_text(const AuditReport& report) {
   std::string out = fmt::format("Audit of backend {} · suite {} · seed {} · {:.1f} s\n\n",
                                 report.backend, report.suite, report.seed, report.seconds);
   if (!report.widths.empty()) out += "Audited at " + cut_widths_text(report) + "\n\n";
+  if (report.own_widths) out += own_widths_text(*report.own_widths) + "\n\n";
   if (!report.fields.empty()) out += field_table(report) + "\n";
   out +=
       "| check | verdict | cases | worst use of the bound | what it proves "
@@ -145,10 +152,10 @@ std::string rating_text(const TestRating& rating) {
                                      : "-",
                        row.evidence);
   }
-  out += fmt::format("\nA correct backend {}: {}\n", rating.correct_passes ? "passes" : "FAILS",
-                     rating.correct_evidence);
-  return out + fmt::format("{} of the {} mutants that change this layer are killed\n",
-                           rating.killed(), rating.changing());
+  out += fmt::format("\nThe correct backend {} {}: {}\n", rating.backend,
+                     rating.correct_passes ? "passes" : "FAILS", rating.correct_evidence);
+  return out + fmt::format("{} of the {} mutants of {} that change this layer are killed\n",
+                           rating.killed(), rating.changing(), rating.backend);
 }
 
 }  // namespace sluice
