@@ -92,10 +92,10 @@ Subject subject_of(const Options& options) {
 // The same subject for `sluice layer`.
 std::string replay_with(const Options& options) {
   if (options.plugin.empty() && options.inject.empty()) return "";
+  const std::string asked = asked_backend(options.backend);
   std::string with =
       options.plugin.empty()
-          ? fmt::format("--backend {}",
-                        options.backend.empty() ? fastest_available().name() : options.backend)
+          ? fmt::format("--backend {}", asked.empty() ? fastest_available().name() : asked)
           : "--plugin " + shell_word(options.plugin);
   if (!options.inject.empty()) with += " --inject " + shell_word(options.inject);
   return with;
@@ -270,10 +270,8 @@ Run declare_audit(CLI::App& app) {
       "--spec", options->spec,
       "Keep this spec's fields, JSON, instead of drawing them; widths above 128 are cut to 128 "
       "(times tp_size), so that the oracle takes seconds. One layer is tested at the widths as "
-      "given, "
-      "its experts halved until it has 134 million weights at most (full: 1073 million). The "
-      "report "
-      "says what was cut, and what was not");
+      "given, its experts halved until it has 134 million weights at most (full: 1073 million). "
+      "The report says what was cut, and what was not");
   app.add_option("--seed", options->audit.seed, "First seed")
       ->check(seed_check())
       ->capture_default_str();

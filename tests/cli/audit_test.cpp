@@ -33,11 +33,18 @@ TEST(AuditVerb, AReplayRunsWhatWasAudited) {
   const std::string audit =
       "audit --suite A --rounds 1 --inject drop:routed_scaling_factor --json '" +
       scratch.file("a.json") + "' --replay '" + scratch.file("two words") + "' ";
-  for (const std::string subject : {"--plugin '" SLUICE_CHATTY_PLUGIN "'", "--backend reference"}) {
-    EXPECT_EQ(test::run_sluice(audit + subject).code, 1);
+  struct Subject {
+    std::string arguments, environment, replayed;
+  };
+  for (const auto& [arguments, environment, replayed] :
+       {Subject{"--plugin '" SLUICE_CHATTY_PLUGIN "'", "", "--plugin "},
+        Subject{"--backend reference", "", "--backend reference "},
+        Subject{"", "SLUICE_BACKEND=reference", "--backend reference "}}) {
+    EXPECT_EQ(test::run_sluice(audit + arguments, environment).code, 1);
     const json report = json::parse(scratch.read("a.json"));
     const std::string command = report["failures"][0]["replay_command"];
     ASSERT_TRUE(command.starts_with("sluice ")) << command;
+    EXPECT_TRUE(contains(command, replayed)) << command;
     const Outcome outcome = expect_success(command.substr(7) + " --json -");
     EXPECT_TRUE(contains(outcome.out, "!drop:routed_scaling_factor\"")) << outcome.out;
   }
