@@ -23,7 +23,7 @@ def test_output_is_what_the_formulas_say(problem, backend):
     np.testing.assert_allclose(out.topk_weights, weights, rtol=1e-6)
     assert out.topk_ids.dtype == np.int32 and out.topk_weights.dtype == np.float32
     assert layer.weight_bytes > 0 and layer.workspace_bytes(7) >= 0
-    assert layer.backend in ("cpu", "reference") and layer.spec == problem.spec
+    assert layer.backend in ("cuda", "cpu", "reference") and layer.spec == problem.spec
 
 
 def test_the_oracle_tells_right_from_nearly_right(problem):
