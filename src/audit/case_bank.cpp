@@ -16,26 +16,55 @@ void round_tokens_to_bf16(Case& subject) {
 
 }  // namespace
 
+std::size_t Prepared::bytes() const {
+  std::size_t stored = 0;
+  std::size_t unpacked = 0;
+  for (const auto& [name, tensor] : subject.tensors) {
+    stored += tensor.size_bytes();
+    if (name.ends_with("_proj")) {
+      unpacked += sizeof(float) * static_cast<std::size_t>(tensor.elements());
+    }
+  }
+  return stored + unpacked;
+}
+
 PreparedPtr CaseBank::prepare(Case made) const {
   if (allowances_.bf16_tokens) round_tokens_to_bf16(made);
   return std::make_shared<Prepared>(std::move(made),
                                     OracleOptions{allowances_.slot_outputs_rounded});
 }
 
-PreparedPtr CaseBank::of(const Regime& regime, std::uint64_t seed) {
-  const std::string key = fmt::format("{}#{}", regime.name, seed);
-  const auto found = cases_.find(key);
-  if (found != cases_.end()) return found->second;
-  std::optional<Case> made = regime.make(source_, seed);
-  PreparedPtr prepared = made ? prepare(std::move(*made)) : PreparedPtr{};
-  cases_[key] = prepared;
+const CaseBank::Kept* CaseBank::find(const std::string& key) {
+  const auto found = places_.find(key);
+  if (found == places_.end()) return nullptr;
+  cases_.splice(cases_.end(), cases_, found->second);
+  return &cases_.back();
+}
+
+PreparedPtr CaseBank::keep(const std::string& key, PreparedPtr prepared) {
+  constexpr std::size_t kMost = std::size_t{2} << 30;
+  if (prepared) bytes_ += prepared->bytes();
+  cases_.push_back({key, prepared});
+  places_[key] = std::prev(cases_.end());
+  while (bytes_ > kMost && cases_.size() > 1) {
+    const Kept& oldest = cases_.front();
+    if (oldest.prepared) bytes_ -= oldest.prepared->bytes();
+    places_.erase(oldest.key);
+    cases_.pop_front();
+  }
   return prepared;
 }
 
+PreparedPtr CaseBank::of(const Regime& regime, std::uint64_t seed) {
+  const std::string key = fmt::format("{}#{}", regime.name, seed);
+  if (const Kept* kept = find(key)) return kept->prepared;
+  std::optional<Case> made = regime.make(source_, seed);
+  return keep(key, made ? prepare(std::move(*made)) : PreparedPtr{});
+}
+
 PreparedPtr CaseBank::of(const std::string& key, const std::function<Case()>& make) {
-  const auto found = cases_.find(key);
-  if (found != cases_.end()) return found->second;
-  return cases_[key] = prepare(make());
+  if (const Kept* kept = find(key)) return kept->prepared;
+  return keep(key, prepare(make()));
 }
 
 }  // namespace sluice::auditing

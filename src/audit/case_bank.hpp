@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <string>
@@ -18,6 +19,9 @@ struct Prepared {
       : subject(std::move(made)), oracle(subject, options) {}
   Case subject;
   Oracle oracle;  // refers to subject
+
+  // About what it takes in memory: the tensors, and the oracle's weights in fp32.
+  std::size_t bytes() const;
 };
 using PreparedPtr = std::shared_ptr<const Prepared>;
 
@@ -36,11 +40,21 @@ class CaseBank {
   const SpecSource& source() const { return source_; }
 
  private:
+  struct Kept {
+    std::string key;
+    PreparedPtr prepared;
+  };
   PreparedPtr prepare(Case made) const;
+  PreparedPtr keep(const std::string& key, PreparedPtr prepared);
+  // Null if there is none; the case then counts as used last.
+  const Kept* find(const std::string& key);
 
   SpecSource source_;
   AuditAllowances allowances_;
-  std::map<std::string, PreparedPtr, std::less<>> cases_;
+  // Hundreds of wide cases are more than memory holds: those used longest ago are made again.
+  std::list<Kept> cases_;  // used last at the end
+  std::map<std::string, std::list<Kept>::iterator, std::less<>> places_;
+  std::size_t bytes_ = 0;
 };
 
 }  // namespace sluice::auditing

@@ -47,7 +47,16 @@ std::optional<MoeSpec> nearest_accepted(const Backend& backend, const Sizes& siz
           spec.router.num_experts = up(sizes.experts, experts);
           spec.experts.hidden_size = up(sizes.hidden, width);
           spec.experts.intermediate_size = up(sizes.intermediate, width);
-          if (accepts(backend, spec)) return spec;
+          if (!accepts(backend, spec)) continue;
+          // One width asks for multiples; the other need not follow.
+          for (std::int64_t ExpertSpec::*member :
+               {&ExpertSpec::hidden_size, &ExpertSpec::intermediate_size}) {
+            MoeSpec narrow = spec;
+            narrow.experts.*member =
+                member == &ExpertSpec::hidden_size ? sizes.hidden : sizes.intermediate;
+            if (accepts(backend, narrow)) spec = narrow;
+          }
+          return spec;
         }
       }
     }
