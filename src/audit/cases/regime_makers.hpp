@@ -18,6 +18,7 @@ std::optional<Case> make_near_ties(const SpecSource& source, std::uint64_t seed)
 std::optional<Case> make_hot_expert(const SpecSource& source, std::uint64_t seed);
 std::optional<Case> make_every_expert(const SpecSource& source, std::uint64_t seed);
 std::optional<Case> make_many_experts(const SpecSource& source, std::uint64_t seed);
+std::optional<Case> make_odd_experts(const SpecSource& source, std::uint64_t seed);
 
 // Numbers of tokens, and widths.
 std::optional<Case> make_one_token(const SpecSource& source, std::uint64_t seed);

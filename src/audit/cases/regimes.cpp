@@ -30,6 +30,8 @@ constexpr std::array kRegimes{
     Regime{"deep", "H or I beyond 2048", "IN", false, make_deep},
     Regime{"many-experts", "E = 128 to 512, K = 8 to 22, 4 groups of 8", "CLM", false,
            make_many_experts},
+    Regime{"odd-experts", "E = 84 to 384, no power of two; 3 groups, and 3 of 8", "CLM", false,
+           make_odd_experts},
     Regime{"exact", "small integers: the bound is zero", "HIN", false, exact_case},
     Regime{"many-tokens", "T > 65535", "LP", true, make_many_tokens},
 };

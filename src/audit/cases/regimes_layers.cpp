@@ -39,27 +39,33 @@ std::optional<Case> make_sparse(const SpecSource& source, std::uint64_t seed) {
 // Gates beyond 88, where a sigmoid by exp(x) / (1 + exp(x)) is NaN.
 std::optional<Case> make_large_gates(const SpecSource& source, std::uint64_t seed) {
   return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
-    plan.keep_neutral = {"activation_format", "output_dtype"};  // f16 overflows, rightly
-    if (s % 2 == 0) plan.keep_neutral.push_back("activation");  // the kind that takes a limit
+    plan.keep_neutral = {
+        "activation_format",
+        "output_dtype",  // f16 overflows, rightly
+                         // The chosen experts must be here for their gates to show.
+        "local_expert_offset", "num_local_experts", "expert_map"};
+    const bool limits = s % 3 != 1;
+    if (limits) plan.keep_neutral.push_back("activation");  // the kind that takes a limit
     plan.hidden = draw.one_of(DType::bf16, DType::f32);
     std::optional<Case> subject = ordinary(b, s, "gates beyond 88", ordinary_logit, plan, draw);
     if (!subject) return subject;
     OwnedTensor& hidden = subject->tensors["hidden_states"];
     for (std::int64_t i = 0; i < hidden.elements(); ++i) hidden.set(i, 48.0f * hidden.get(i));
-    // A limit that only such gates reach.
+    // Limits that only such gates reach: gpt-oss's, and a larger one.
     MoeSpec limited = subject->spec;
-    limited.experts.swiglu_limit = 37.5;
-    if (!b.given && s % 2 == 0 && accepts(b.backend, limited)) subject->spec = limited;
+    limited.experts.swiglu_limit = s % 3 == 0 ? 7.0 : 37.5;
+    if (!b.given && limits && accepts(b.backend, limited)) subject->spec = limited;
     return subject;
   });
 }
 
 std::optional<Case> make_given(const SpecSource& source, std::uint64_t seed) {
   return simple(source, seed, [](auto& b, auto s, Plan& plan, Draw& draw) {
-    if (s % 3 == 0) plan.sizes = kManyExperts;
+    // Ids beyond a byte, in both widths.
+    if (s % 3 != 1) plan.sizes = kManyExperts;
     std::optional<Case> subject = start(b, s, "given routing", plan, draw);
     if (!subject) return subject;
-    draw_given_routing(*subject, draw.one_of(DType::i32, DType::i64),
+    draw_given_routing(*subject, s % 3 == 0 ? DType::i32 : DType::i64,
                        draw.one_of(DType::f32, DType::bf16), false, draw);
     return subject;
   });

@@ -12,6 +12,10 @@ namespace sluice::auditing {
 namespace {
 
 constexpr Sizes kShapes[] = {{8, 3, 40, 48}, {8, 1, 40, 48}, {12, 4, 128, 128}};
+// Several blocks of 128 each way, in both matrices: scales of one for all show.
+constexpr Sizes kBlocks{4, 2, 256, 384};
+// Counts that the other shapes do not divide into: three groups.
+constexpr Sizes kThirds{12, 4, 40, 48};
 constexpr std::int64_t kTokens = 8;
 
 // Fields that show only in company: without a down bias the first rank is like any other, a group
@@ -84,7 +88,8 @@ FieldCase field_case(Context& context, const Field& field, const Sizes& sizes, s
   if (!spec) return made;
   // A draw in which the value moves nothing says nothing: draw other tensors.
   for (std::uint64_t attempt = 0; attempt < 6; ++attempt) {
-    const std::string key = fmt::format("{}#{}#{}#{}", field.name, seed, sizes.top_k, attempt);
+    const std::string key =
+        fmt::format("{}#{}#{}#{}#{}", field.name, seed, sizes.experts, sizes.top_k, attempt);
     made.with = context.bank.of(key, [&] {
       Case subject = plain_case(*spec, seed + attempt, kTokens);
       subject.regime = fmt::format("{} = {}", field.key, field.value(*spec));
@@ -99,17 +104,19 @@ FieldCase field_case(Context& context, const Field& field, const Sizes& sizes, s
   return made;
 }
 
-// The first sizes that allow values of this field, with a seed for each value; formats with blocks
-// of 128 columns need the last.
+// The first sizes that allow values of this field, with a seed for each value.
 std::vector<std::pair<Sizes, std::uint64_t>> values_of(Context& context, const Field& field) {
   std::vector<std::pair<Sizes, std::uint64_t>> values;
-  for (const Sizes& sizes : kShapes) {
-    const bool blocks = field.key == "weight_format" && sizes.hidden < 128;
-    if (blocks || !values.empty()) continue;
+  const auto add = [&](const Sizes& sizes) {
     for (const std::uint64_t seed : seeds_of(context, field, sizes)) {
       values.emplace_back(sizes, seed);
     }
+  };
+  if (field.key == "weight_format") add(kBlocks);
+  for (const Sizes& sizes : kShapes) {
+    if (values.empty()) add(sizes);
   }
+  if (field.key == "n_group" || field.key == "topk_group") add(kThirds);
   return values;
 }
 

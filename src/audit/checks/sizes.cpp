@@ -90,6 +90,7 @@ void check_token_counts(Context& context) {
     for (std::int64_t power = 8; power / 4 * 5 <= most; power *= 2) {
       for (std::int64_t count = power - 1; count <= power + 1; ++count) counts.push_back(count);
       counts.push_back(power / 4 * 5);
+      if (power / 2 * 3 < most) counts.push_back(power / 2 * 3 + 1);
     }
     const RunResult all = loaded.run_rows(0, most);
     CompareOptions how = context.compare_options();
