@@ -58,8 +58,8 @@ struct ForwardOutput {
 class Experts {
  public:
   virtual ~Experts() = default;
-  // Exact, monotone in tokens; the caller provides it aligned to kWorkspaceAlignment, on the
-  // device of the tokens. Contents need no initialisation and mean nothing between calls.
+  // Exact, monotone in tokens; the caller provides it or more, aligned to kWorkspaceAlignment, on
+  // the device of the tokens. Contents need no initialisation and mean nothing between calls.
   virtual std::size_t workspace_bytes(std::int64_t tokens) const = 0;
   // Computes the layer of `spec` on this rank's experts, shared experts included. Never allocates,
   // never blocks on a device. `stream` is a cudaStream_t for device backends, else ignored.

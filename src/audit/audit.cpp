@@ -82,7 +82,7 @@ AuditReport run_session(const Backend& backend, const AuditOptions& options, Cas
       backend, options, {}, bank,   rounds_of(options), options.suite == "full", first_only,
       {},      {},      {}, nullptr};
   context.run.load = options.load;
-  context.run.report_routing = options.allowances.reports_routing;
+  context.run.report = options.allowances.reports_routing ? Report::both : Report::nothing;
   context.run.before_call = options.before_call;
   for (const Check& check : checks()) {
     if (is_class(options.suite) && check.classes.find(options.suite[0]) == std::string_view::npos) {

@@ -72,7 +72,8 @@ FalseAlarms count_false_alarms(const Backend& backend, std::uint64_t first_seed,
   alarms.backend = backend.name();
   auditing::RunOptions run;
   run.load = options.load;
-  run.report_routing = options.allowances.reports_routing;
+  run.report =
+      options.allowances.reports_routing ? auditing::Report::both : auditing::Report::nothing;
   run.before_call = options.before_call;
   for (std::int64_t i = 0; i < seeds; ++i) {
     const std::uint64_t seed = first_seed + static_cast<std::uint64_t>(i);

@@ -49,14 +49,6 @@ class Unchanged {
   std::vector<std::pair<std::string, OwnedTensor>> copies_;
 };
 
-OwnedTensor tensor_of(const FencedBuffer& buffer, DType dtype, const Shape& shape) {
-  OwnedTensor tensor(dtype, shape);
-  if (tensor.size_bytes() > 0) {
-    std::memcpy(tensor.data(), buffer.data(), tensor.size_bytes());
-  }
-  return tensor;
-}
-
 // One call of forward with fenced buffers; `workspace` is reused if it has the right size.
 RunResult call_forward(const Experts& experts, const Case& subject, const ForwardInput& input,
                        const RunOptions& options, std::optional<Poison> poison,
@@ -78,21 +70,30 @@ RunResult call_forward(const Experts& experts, const Case& subject, const Forwar
       return result;
     }
     const Poison fill = poison.value_or(Poison::nan);
-    if (workspace.size() != needed || !workspace.exists()) {
-      workspace = FencedBuffer(needed, fill);
+    const std::size_t lent = needed + options.spare_workspace;
+    if (workspace.size() != lent || !workspace.exists()) {
+      workspace = FencedBuffer(lent, fill);
     } else if (poison) {
       workspace.fill(fill);
     }
-    FencedBuffer output(bytes(output_shape, dtype), fill);
-    FencedBuffer ids(bytes(routing_shape, DType::i32), fill);
-    FencedBuffer weights(bytes(routing_shape, DType::f32), fill);
-    ForwardOutput out{{output.data(), dtype, output_shape, {}}, {}, {}};
-    if (options.report_routing) {
-      out.topk_ids = {ids.data(), DType::i32, routing_shape, {}};
-      out.topk_weights = {weights.data(), DType::f32, routing_shape, {}};
+    const auto shift = [&](DType type) {
+      return options.outputs_off_alignment ? static_cast<std::size_t>(bits(type) / 8) : 0;
+    };
+    const auto buffer = [&](DType type, const Shape& shape) {
+      return FencedBuffer(bytes(shape, type) + shift(type), fill);
+    };
+    FencedBuffer output = buffer(dtype, output_shape);
+    FencedBuffer ids = buffer(DType::i32, routing_shape);
+    FencedBuffer weights = buffer(DType::f32, routing_shape);
+    const bool with_ids = options.report == Report::ids || options.report == Report::both;
+    const bool with_weights = options.report == Report::weights || options.report == Report::both;
+    ForwardOutput out{{output.data() + shift(dtype), dtype, output_shape, {}}, {}, {}};
+    if (with_ids) out.topk_ids = {ids.data() + shift(DType::i32), DType::i32, routing_shape, {}};
+    if (with_weights) {
+      out.topk_weights = {weights.data() + shift(DType::f32), DType::f32, routing_shape, {}};
     }
     const Unchanged unchanged(subject);
-    experts.forward(input, out, {workspace.data(), needed});
+    experts.forward(input, out, {workspace.data(), lent});
     result.memory = unchanged.complaint(subject);
     const auto fence = [&](const FencedBuffer& buffer, std::string_view name) {
       if (result.memory.empty() && !buffer.intact()) {
@@ -105,11 +106,12 @@ RunResult call_forward(const Experts& experts, const Case& subject, const Forwar
     fence(weights, "topk_weights");
     fence(workspace, "the workspace");
     workspace.mend();
-    result.output = tensor_of(output, dtype, output_shape);
-    if (options.report_routing) {
-      result.ids = tensor_of(ids, DType::i32, routing_shape);
-      result.weights = tensor_of(weights, DType::f32, routing_shape);
-    }
+    const auto taken = [](const MutableTensorView& view) {
+      return OwnedTensor::copy_of({view.data, view.dtype, view.shape, {}});
+    };
+    result.output = taken(out.output);
+    if (with_ids) result.ids = taken(out.topk_ids);
+    if (with_weights) result.weights = taken(out.topk_weights);
   } catch (...) {
     result.error = describe_exception();
   }

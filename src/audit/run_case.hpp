@@ -23,9 +23,14 @@ struct RunResult {
 
 enum class Poison : std::uint8_t { nan, zero, ones };
 
+// Which of the optional outputs a call asks for.
+enum class Report : std::uint8_t { nothing, ids, weights, both };
+
 struct RunOptions {
   LoadOptions load;
-  bool report_routing = true;
+  Report report = Report::both;
+  std::size_t spare_workspace = 0;     // bytes beyond those that are needed
+  bool outputs_off_alignment = false;  // outputs lie at multiples of their elements alone
   Poison poison = Poison::nan;
   std::function<void()> before_call;  // of AuditOptions
 };

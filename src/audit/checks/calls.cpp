@@ -2,54 +2,16 @@
 // layers and calls know nothing of each other.
 #include <fmt/format.h>
 
+#include <cstring>
+#include <limits>
+
 #include "audit/cases/draw_spec.hpp"
-#include "audit/checks/check.hpp"
-#include "base/aligned_buffer.hpp"
+#include "audit/checks/buffers.hpp"
 
 namespace sluice::auditing {
 namespace {
 
 constexpr std::string_view kUsual[] = {"random", "hot-expert", "given"};
-
-// A tensor's bytes at an odd address.
-class OddCopy {
- public:
-  explicit OddCopy(const TensorView& view)
-      : bytes_(static_cast<std::size_t>(view.shape.elements() * bits(view.dtype) / 8)),
-        memory_(bytes_ + 1) {
-    if (view.data != nullptr && bytes_ > 0) std::memcpy(data(), view.data, bytes_);
-  }
-  std::byte* data() { return memory_.data() + 1; }
-
- private:
-  std::size_t bytes_;
-  AlignedBuffer memory_;
-};
-
-class OddCopies {
- public:
-  TensorView operator()(TensorView view) {
-    if (view) view.data = copies_.emplace_back(std::make_unique<OddCopy>(view))->data();
-    return view;
-  }
-  ExpertMatrices operator()(ExpertMatrices matrices) {
-    for (TensorView& matrix : matrices) matrix = (*this)(matrix);
-    return matrices;
-  }
-
- private:
-  std::vector<std::unique_ptr<OddCopy>> copies_;
-};
-
-// Only what lies elsewhere differs: the layer is the same, and so is its truth.
-void judge_variant(Context& context, const PreparedPtr& prepared, const RunResult& result,
-                   CompareOptions how, std::string_view what, char bug_class) {
-  if (context.judge(prepared, result, how)) return;
-  Finding& finding = context.findings.back();
-  finding.exactness = false;  // a plain run of the case need not show it
-  finding.bug_class = bug_class;
-  finding.comparison.message = fmt::format("{}: {}", what, finding.comparison.message);
-}
 
 // load packs or copies what it needs: the caller's tensors stay as they are, and may go.
 void check_weights_freed(Context& context, const PreparedPtr& prepared) {
@@ -66,6 +28,46 @@ void check_weights_freed(Context& context, const PreparedPtr& prepared) {
   judge_variant(context, prepared, loaded.run(prepared->subject), context.compare_options(),
                 "with the caller's weights freed after load, which must have packed or copied them",
                 'O');
+}
+
+// A second layer of the same spec from the same memory: an address says nothing of what lies there.
+void check_weights_replaced(Context& context, const PreparedPtr& prepared) {
+  Case mine = prepared->subject;
+  const SharedCase first(context.backend, mine, context.run);
+  const Case others = plain_case(mine.spec, mine.seed + 1, 1);
+  for (const char* name : {"gate_up_proj", "down_proj", "gate_up_scale", "down_scale",
+                           "gate_up_global_scale", "down_global_scale"}) {
+    const auto found = mine.tensors.find(name);
+    if (found == mine.tensors.end() || found->second.size_bytes() == 0) continue;
+    std::memcpy(found->second.data(), others.find(name)->data(), found->second.size_bytes());
+  }
+  const SharedCase second(context.backend, mine, context.run);
+  const RunResult before = first.run(prepared->subject);
+  const RunResult after = second.run(prepared->subject);
+  const auto alone = [&](const Case& subject) {
+    return run_case(context.backend, subject, context.run);
+  };
+  const Case copy = mine;  // elsewhere
+  if (same_bits(after, alone(copy)) && same_bits(before, alone(prepared->subject))) return;
+  context.complain(prepared, Stage::load,
+                   "two layers were loaded from the same memory with other weights in it, and one "
+                   "gives other bits than alone",
+                   'O');
+}
+
+// Tokens of padding that nobody wrote leave nothing behind for the next call.
+void check_after_no_number(Context& context, const PreparedPtr& prepared) {
+  const Case& subject = prepared->subject;
+  const SharedCase loaded(context.backend, subject, context.run);
+  Case padding = rows_of(subject, 0, subject.tokens());
+  OwnedTensor& hidden = padding.tensors["hidden_states"];
+  for (std::int64_t i = 0; i < hidden.elements(); ++i) {
+    hidden.set(i, std::numeric_limits<float>::quiet_NaN());
+  }
+  loaded.run(padding);
+  if (same_bits(loaded.run(subject), run_case(context.backend, subject, context.run))) return;
+  context.complain(prepared, Stage::repeat,
+                   "a call after one whose tokens were NaN gives other bits than alone", 'O');
 }
 
 bool is_plain(WeightFormat format) {
@@ -100,39 +102,6 @@ void check_gate_and_up_apart(Context& context, const PreparedPtr& prepared) {
   const SharedCase loaded(context.backend, prepared->subject.spec, weights, context.run);
   judge_variant(context, prepared, loaded.run(prepared->subject), context.compare_options(),
                 "with gate_proj and up_proj given apart", 'I');
-}
-
-void check_routing_not_asked(Context& context, const PreparedPtr& prepared) {
-  RunOptions run = context.run;
-  run.report_routing = false;
-  CompareOptions how = context.compare_options();
-  how.reports_routing = false;
-  judge_variant(context, prepared, run_case(context.backend, prepared->subject, run), how,
-                "without topk_ids and topk_weights among the outputs", 'J');
-}
-
-// Views promise no alignment: safetensors files have none.
-void check_odd_addresses(Context& context, const PreparedPtr& prepared) {
-  const Case& subject = prepared->subject;
-  OddCopies odd;
-  MoeWeights weights = subject.weights();
-  for (TensorView MoeWeights::*member :
-       {&MoeWeights::router_bias, &MoeWeights::e_score_correction_bias, &MoeWeights::gate_up_bias,
-        &MoeWeights::down_bias, &MoeWeights::shared_gate_up_proj, &MoeWeights::shared_down_proj,
-        &MoeWeights::shared_expert_gate, &MoeWeights::gate_up_global_scale,
-        &MoeWeights::down_global_scale}) {
-    weights.*member = odd(weights.*member);
-  }
-  for (ExpertMatrices MoeWeights::*member : {&MoeWeights::gate_up_proj, &MoeWeights::down_proj,
-                                             &MoeWeights::gate_up_scale, &MoeWeights::down_scale}) {
-    weights.*member = odd(weights.*member);
-  }
-  const SharedCase loaded(context.backend, subject.spec, weights, context.run);
-  const ForwardInput given = subject.input();
-  const ForwardInput input{odd(given.hidden_states), odd(given.router_logits), odd(given.topk_ids),
-                           odd(given.topk_weights)};
-  judge_variant(context, prepared, loaded.run(subject, input), context.compare_options(),
-                "with every tensor at an odd address", 'O');
 }
 
 // What one layer was loaded with is no business of the next, nor what a buffer held before.
@@ -178,6 +147,16 @@ PreparedPtr neutral_case(Context& context) {
   });
 }
 
+struct Part {
+  void (*run)(Context&, const PreparedPtr&);
+  bool each_round;  // what a layer's fields can change; one layer shows the others
+};
+
+constexpr Part kParts[] = {{check_weights_freed, true},      {check_gate_and_up_apart, true},
+                           {check_routing_not_asked, true},  {check_odd_addresses, true},
+                           {check_weights_replaced, false},  {check_after_no_number, false},
+                           {check_halves_of_routing, false}, {check_roomy_buffers, false}};
+
 }  // namespace
 
 void check_calls(Context& context) {
@@ -189,10 +168,9 @@ void check_calls(Context& context) {
       const PreparedPtr prepared = context.bank.of(regime, context.seed(round));
       if (!prepared) continue;
       const std::size_t before = context.findings.size();
-      for (const auto part : {check_weights_freed, check_gate_and_up_apart, check_routing_not_asked,
-                              check_odd_addresses}) {
+      for (const Part& part : kParts) {
         if (context.done()) return;
-        part(context, prepared);
+        if (round == 0 || part.each_round) part.run(context, prepared);
       }
       for (const PreparedPtr& other : {last, neutral}) {
         if (!other || context.done()) continue;

@@ -24,10 +24,11 @@ constexpr std::array kChecks{
     Check{"batch", "a token's bits do not depend on the batch, where that is claimed", "ODP",
           check_batch},
     Check{"concurrent", "two calls at once do not disturb each other", "O", check_concurrent},
-    Check{"calls",
-          "weights freed after load, gate and up apart, odd addresses, no routing asked for, two "
-          "layers at once",
-          "IJO", check_calls},
+    Check{
+        "calls",
+        "weights freed or replaced after load, gate and up apart, odd addresses, some outputs not "
+        "asked for, a larger workspace, two layers at once",
+        "IJO", check_calls},
     Check{"zero tokens", "T = 0 does nothing, also without addresses", "K", check_zero_tokens},
     Check{"token counts", "T around every power of two up to 4096", "JKP", check_token_counts},
     Check{"addresses", "sizes and distances beyond 2^31", "L", check_addresses},

@@ -23,8 +23,8 @@ Stage locate_stage(const Finding& finding, const Backend& backend, const RunOpti
     alone.tensors["topk_ids"] = std::move(given);
     alone.tensors["topk_weights"] = std::move(weights);
     const Oracle oracle(alone, bound);
-    const Comparison comparison =
-        compare(alone, oracle, run_case(backend, alone, run), {run.report_routing, 0, false});
+    const Comparison comparison = compare(alone, oracle, run_case(backend, alone, run),
+                                          {run.report == Report::both, 0, false});
     if (!comparison.ok()) return Stage::expert;
   }
   return Stage::combine;
