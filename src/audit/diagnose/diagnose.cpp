@@ -84,8 +84,10 @@ AuditFailure Diagnosis::explain(const Finding& finding) const {
     constexpr std::int64_t kEnoughTokens = 512;
     const bool large = finding.prepared->subject.tokens() > kEnoughTokens;
     auto match = large ? std::nullopt : match_fault(finding, run_);
-    smallest = shrink(
-        finding, [&](const Case& subject) { return try_case(subject, finding.check); }, backend_);
+    const StillFails still_fails = [&](const Case& subject) {
+      return try_case(subject, finding.check);
+    };
+    smallest = shrink(finding, still_fails, backend_);
     if (!match && smallest.prepared->subject.tokens() <= kEnoughTokens) {
       match = match_fault(smallest, run_);
     }
@@ -97,6 +99,13 @@ AuditFailure Diagnosis::explain(const Finding& finding) const {
       if (failure.bug_class == '?') failure.bug_class = match->bug_class;
     }
     if (failure.field.empty() && live.size() == 1) failure.field = live.front()->name;
+    const bool few = smallest.prepared->subject.tokens() <= kEnoughTokens;
+    if (failure.field.empty() && few) {
+      failure.field = size_to_blame(smallest, still_fails, backend_);
+      if (!failure.field.empty()) {
+        failure.message += fmt::format("; a smaller {} is right", failure.field);
+      }
+    }
     if (!live.empty()) {
       failure.message += fmt::format("; the smallest case that fails has {}", names(live));
     } else {

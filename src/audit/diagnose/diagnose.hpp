@@ -35,6 +35,11 @@ class Diagnosis {
 // The smallest case found that still fails: fewer tokens, neutral fields, smaller sizes.
 Finding shrink(const Finding& finding, const StillFails& still_fails, const Backend& backend);
 
+// The one size that must be out of the ordinary for a layer like the finding's to fail; empty where
+// there is none, or more than one.
+std::string size_to_blame(const Finding& finding, const StillFails& still_fails,
+                          const Backend& backend);
+
 // A fault whose output on the finding's case is what the backend computed.
 struct Match {
   std::string fault;       // "drop:router.routed_scaling_factor", or a mutant
