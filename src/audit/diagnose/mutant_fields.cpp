@@ -12,6 +12,8 @@ struct Row {
 };
 
 constexpr std::array kRows{
+    Row{"scales-of-first-block", "experts.weight_format"},
+    Row{"experts-beyond-128s", "router.num_experts"},
     Row{"scale-uninitialised", "experts.weight_format"},
     Row{"softmax-overflows", "router.score_func"},
     Row{"sigmoid-overflows", "experts.activation"},

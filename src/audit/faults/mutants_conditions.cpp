@@ -80,6 +80,14 @@ void silence_slots_beyond_8(const MoeSpec& spec, RoutedTokens& routed) {
   }
 }
 
+void silence_experts_beyond_128s(const MoeSpec& spec, RoutedTokens& routed) {
+  const std::int64_t whole = spec.router.num_experts / 128 * 128;
+  if (whole == 0) return;
+  for (std::int64_t i = 0; i < routed.weights.elements(); ++i) {
+    if (routed.ids.id(i) >= whole) routed.weights.set(i, 0.0f);
+  }
+}
+
 // Columns of H beyond 2048 are not read.
 Fault stop_at_2048(const MoeSpec&, const MoeWeights&) {
   Fault fault;
@@ -144,6 +152,8 @@ void add_condition_mutants(std::vector<Mutant>& list) {
       with_routing(wrap_ids));
   add('C', "slots-beyond-8-ignored", "at most 8 experts were used",
       "vllm#46838 (a tuning bound taken for a limit)", with_routing(silence_slots_beyond_8));
+  add('C', "experts-beyond-128s-ignored", "of more than 128 experts only whole 128s were used",
+      "vllm#46838 (a tuning bound taken for a limit)", with_routing(silence_experts_beyond_128s));
   add('O', "layers-share-the-factor", "every layer used the factor of the layer loaded last",
       "flashinfer#4027 (state shared between calls)", use_last_loaded_factor);
   add('O', "weights-read-late", "the caller's weights were read after load", "flashinfer#5438",

@@ -123,6 +123,24 @@ void truncate_to_bf16(Load& load) {
   edit_down(load, cut);
 }
 
+// Formats with one scale per row or matrix have nothing to repeat.
+void repeat_first_block_scale(Load& load) {
+  for (ExpertMatrices* list : {&load.weights.gate_up_scale, &load.weights.down_scale}) {
+    for (TensorView& scales : *list) {
+      if (scales.shape.rank() != 2 || scales.shape[1] < 2) continue;
+      OwnedTensor repeated = OwnedTensor::copy_of(scales);
+      const auto rows = static_cast<std::size_t>(scales.shape[0]);
+      const auto blocks = static_cast<std::size_t>(scales.shape[1]);
+      const std::size_t bytes = repeated.size_bytes() / (rows * blocks);
+      for (std::size_t at = 0; at < rows * blocks; ++at) {
+        std::memcpy(repeated.data() + at * bytes, repeated.data() + at / blocks * blocks * bytes,
+                    bytes);
+      }
+      scales = load.keep(std::move(repeated));
+    }
+  }
+}
+
 }  // namespace
 
 void add_quantisation_mutants(std::vector<Mutant>& list) {
@@ -141,6 +159,9 @@ void add_quantisation_mutants(std::vector<Mutant>& list) {
   add("down-scale-ignored", "down_proj's scales were 1",
       "flashinfer#3548 (2400x; there the scale of GEMM 2's activation)",
       on_load(ignore_down_scales), takes_scaled_weights);
+  add("scales-of-first-block", "every block of a row had the scale of its first",
+      "vllm#35497 (scales of another layout than the weights)", on_load(repeat_first_block_scale),
+      takes_scaled_weights);
   add("weights-truncated-to-bf16", "f32 or f16 weights were truncated to bf16",
       "vllm#46838 (a precision substituted silently)", on_load(truncate_to_bf16));
   add("activations-in-bf16", "activation_format were bf16", "vllm#46838",
