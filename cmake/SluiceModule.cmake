@@ -36,6 +36,8 @@ function(sluice_test name)
     target_link_libraries(${name}_test PRIVATE sluice_${dep})
   endforeach()
   target_link_libraries(${name}_test PRIVATE ${arg_LIBS} fmt::fmt GTest::gtest_main sluice_warnings)
+  # Tests take longer to compile than to run: what they test is optimised, they hardly are.
+  target_compile_options(${name}_test PRIVATE $<IF:$<BOOL:${SLUICE_SANITIZE}>,-O0,-O1>)
   # Tests read their data and may call the built programs by these absolute paths.
   target_compile_definitions(${name}_test PRIVATE
     SLUICE_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data"

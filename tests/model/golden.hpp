@@ -85,4 +85,17 @@ inline double worst_error(const Logits& logits, std::int64_t first_row,
   return worst;
 }
 
+// Of all positions, one after the other.
+inline std::vector<float> logits_of(Model& model, std::vector<std::int32_t> ids) {
+  const auto sequence = model.new_sequence();
+  Logits logits;
+  const SequenceInput input{sequence.get(), ids, kAllPositions};
+  model.forward(std::span(&input, 1), logits);
+  std::vector<float> all;
+  for (std::int64_t row = 0; row < logits.rows(); ++row) {
+    all.insert(all.end(), logits.row(row).begin(), logits.row(row).end());
+  }
+  return all;
+}
+
 }  // namespace sluice::testing
