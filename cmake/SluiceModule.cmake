@@ -3,7 +3,8 @@
 # One test executable = one idea; it is registered with CTest case by case.
 #   sluice_test(routing_choice SOURCES choice_test.cpp DEPS routing)
 # THREADS marks tests whose code runs on several threads: the tsan preset builds just these (target
-# tsan_tests, label threads).
+# tsan_tests, label threads). COMPUTES marks tests that compute so much themselves that sanitizers
+# need them optimised.
 
 function(sluice_module name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPS;PRIVATE_LIBS" ${ARGN})
@@ -24,7 +25,7 @@ function(sluice_test name)
   if(NOT SLUICE_BUILD_TESTS)
     return()
   endif()
-  cmake_parse_arguments(arg "THREADS" "" "SOURCES;DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(arg "THREADS;COMPUTES" "" "SOURCES;DEPS;LIBS" ${ARGN})
   add_executable(${name}_test ${arg_SOURCES})
   set(label "")
   if(arg_THREADS)
@@ -36,8 +37,10 @@ function(sluice_test name)
     target_link_libraries(${name}_test PRIVATE sluice_${dep})
   endforeach()
   target_link_libraries(${name}_test PRIVATE ${arg_LIBS} fmt::fmt GTest::gtest_main sluice_warnings)
-  # Tests take longer to compile than to run: what they test is optimised, they hardly are.
-  target_compile_options(${name}_test PRIVATE $<IF:$<BOOL:${SLUICE_SANITIZE}>,-O0,-O1>)
+  # Most take longer to compile than to run: what they test is optimised, they hardly are.
+  if(NOT arg_COMPUTES)
+    target_compile_options(${name}_test PRIVATE $<$<CONFIG:Release>:-O1> $<$<CONFIG:Sanitize>:-O0>)
+  endif()
   # Tests read their data and may call the built programs by these absolute paths.
   target_compile_definitions(${name}_test PRIVATE
     SLUICE_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data"
