@@ -66,6 +66,9 @@ CpuFeatures find() {
   found.avx512_bf16 = found.avx512 && bit(seven_one.eax, 5);
   found.amx_bf16 = found.avx512_bf16 && saves(kTiles) && bit(seven.edx, 22) && bit(seven.edx, 24) &&
                    tile_permission();
+  const Leaf zero = cpuid(0, 0);
+  found.intel = zero.ebx == signature_INTEL_ebx && zero.ecx == signature_INTEL_ecx &&
+                zero.edx == signature_INTEL_edx;
   return found;
 }
 

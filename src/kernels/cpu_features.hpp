@@ -8,6 +8,7 @@ struct CpuFeatures {
   bool avx512 = false;  // F, BW, DQ, VL
   bool avx512_bf16 = false;
   bool amx_bf16 = false;  // and permission to use tiles, asked of Linux once
+  bool intel = false;     // who made it, which says how long instructions take
 };
 
 // Found at the first call.

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/environment.hpp"
@@ -28,17 +29,22 @@ Isa with_bf16_panels(const char* name, const Bf16Panels& bf16) {
 }
 #endif
 
-// Every instruction set of this build, fastest first.
+// Every instruction set of this build, fastest first. Intel's vdpbf16ps multiplies two columns in
+// the time that it takes for four in fp32: many tokens take 1.8 times as long, few the same.
 const std::vector<Entry>& entries() {
-  static const std::vector<Entry> list = {
+  static const std::vector<Entry> list = [] {
+    std::vector<Entry> all;
 #if defined(__x86_64__)
-    {with_bf16_panels("amx_bf16", kAmxBf16Panels), cpu_features().amx_bf16},
-    {with_bf16_panels("avx512_bf16", kAvx512Bf16Panels), cpu_features().avx512_bf16},
-    {kAvx512Isa, cpu_features().avx512},
-    {kAvx2Isa, cpu_features().avx2},
+    const CpuFeatures& cpu = cpu_features();
+    all.push_back({with_bf16_panels("amx_bf16", kAmxBf16Panels), cpu.amx_bf16});
+    all.push_back({with_bf16_panels("avx512_bf16", kAvx512Bf16Panels), cpu.avx512_bf16});
+    all.push_back({kAvx512Isa, cpu.avx512});
+    all.push_back({kAvx2Isa, cpu.avx2});
+    if (cpu.intel) std::swap(all[1], all[2]);
 #endif
-    {kGenericIsa, true},
-  };
+    all.push_back({kGenericIsa, true});
+    return all;
+  }();
   return list;
 }
 

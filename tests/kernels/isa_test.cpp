@@ -2,8 +2,13 @@
 #include <stdlib.h>
 #include <sluice/error.hpp>
 
+#include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <string>
+#include <vector>
 
+#include "kernels/cpu_features.hpp"
 #include "kernels/isa_list.hpp"
 
 namespace sluice {
@@ -21,6 +26,20 @@ TEST(IsaList, GenericIsAlwaysThereAndLast) {
   EXPECT_STREQ(present_isas().back()->name, "generic");
   unsetenv("SLUICE_ISA");
   EXPECT_EQ(&choose_isa(), present_isas().front());
+}
+
+// Intel's vdpbf16ps is slower than widened products, other makers' is not.
+TEST(IsaList, TheFasterOfTwoComesFirst) {
+  std::vector<std::string> names;
+  for (const Isa* present : present_isas()) names.emplace_back(present->name);
+  const auto place = [&](const char* name) { return std::find(names.begin(), names.end(), name); };
+  const bool slow_pairs = cpu_features().intel;
+  if (place("avx512_bf16") == names.end()) GTEST_SKIP() << "no avx512_bf16 on this machine";
+  EXPECT_EQ(place("avx512") < place("avx512_bf16"), slow_pairs);
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  const std::string text{std::istreambuf_iterator<char>(cpuinfo), {}};
+  if (text.empty()) return;
+  EXPECT_EQ(text.find("GenuineIntel") != text.npos, slow_pairs);
 }
 
 TEST(IsaList, TheForcedOneIsTheOneThatIsUsed) {
