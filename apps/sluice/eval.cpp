@@ -15,6 +15,7 @@
 #include "output/files.hpp"
 #include "output/progress.hpp"
 #include "output/table.hpp"
+#include "position_warning.hpp"
 #include "refuse_beside.hpp"
 #include "refuse_overrun.hpp"
 #include "refuse_shared_files.hpp"
@@ -168,6 +169,9 @@ EvalReport evaluate(const Options& options, const std::vector<EvalRun>& runs,
   eval.stop_ids = stop_ids(options.model.directory, tokenizer);
   eval.records = records_path(options);
   eval.resume = options.resume;
+  const SequenceLength longest = longest_sequence(tokenizer, problems, eval);
+  warn_beyond_positions(runs.front().model->description(), "the longest prompt", longest.prompt,
+                        longest.behind, "give fewer --shots, or a smaller --max-new-tokens");
   eval.settings = settings_of(options, runs, problems, tokenizer, eval);
   ProgressLine line("evaluating");
   eval.progress = [&](std::size_t done, std::size_t total) {

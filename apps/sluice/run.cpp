@@ -17,6 +17,7 @@
 #include "output/files.hpp"
 #include "output/table.hpp"
 #include "output/to_stderr.hpp"
+#include "position_warning.hpp"
 #include "verb.hpp"
 
 namespace sluice::cli {
@@ -120,6 +121,9 @@ int run_run(const CLI::App& app, const Options& options) {
   ModelOptions model_options = options.model.options();
   model_options.backend = options.backend;
   const auto model = load_with_progress(options.model, model_options, options.model.directory);
+  warn_beyond_positions(model->description(), "the prompt", std::ssize(request.prompt),
+                        request.max_new_tokens,
+                        "shorten the prompt, or give a smaller --max-new-tokens");
   GenerateOptions generation;
   generation.make_decoder = [&] { return make_decoder(tokenizer); };
   generation.on_text = [](std::size_t, std::string_view text) {

@@ -171,5 +171,35 @@ TEST(RunVerb, SameSeedSameText) {
   expect_refusal("run --model '" + kModel + "' --system x hi", "--chat");
 }
 
+// The demo model was made for 1024 positions.
+TEST(RunVerb, WarnsOnceWhereTheTextMayBecomeLongerThanTheModelWasMadeFor) {
+  const std::string run = "run --model '" + kModel + "' --stop . 'Tess has 3.' --max-new-tokens ";
+  const std::size_t prompt =
+      nlohmann::json::parse(expect_success("tokenize --model '" + kModel + "' 'Tess has 3.'").out)
+          .size();
+  const auto warning = [&](std::size_t more) {
+    return "sluice: warning: the prompt has " + std::to_string(prompt) + " tokens and " +
+           std::to_string(more) + " may follow, and the model was made for 1024 ";
+  };
+  const Outcome longer = expect_success(run + std::to_string(1025 - prompt));
+  EXPECT_TRUE(longer.err.starts_with(warning(1025 - prompt))) << longer.err;
+  EXPECT_EQ(std::count(longer.err.begin(), longer.err.end(), '\n'), 1) << longer.err;
+  EXPECT_EQ(expect_success(run + std::to_string(1024 - prompt)).err, "");
+  EXPECT_TRUE(contains(expect_success(run + "9223372036854775807").err, "made for 1024"));
+}
+
+TEST(LogitsVerb, WarnsOfIdsBeyondTheModelsPositions) {
+  const ScratchDirectory scratch;
+  const auto warnings = [&](std::size_t ids) {
+    const std::string file = scratch.write("ids.json", nlohmann::json(std::vector(ids, 5)).dump());
+    return expect_success("logits --model '" + kModel + "' --ids '" + file + "' --out '" +
+                          scratch.file("l.safetensors") + "'")
+        .err;
+  };
+  EXPECT_EQ(warnings(1024), "");
+  EXPECT_TRUE(warnings(1025).starts_with(
+      "sluice: warning: the longest list has 1025 tokens, and the model was made for 1024 "));
+}
+
 }  // namespace
 }  // namespace sluice

@@ -39,6 +39,7 @@ ModelDescription describe(const std::string& config_json, const ModelOptions& op
   description.model_type = "afmoe";
   description.vocab_size = config.vocab_size;
   description.hidden_size = config.hidden_size;
+  description.max_positions = config.max_positions;
   for (std::int64_t index = 0; index < config.num_hidden_layers; ++index) {
     LayerDescription layer;
     layer.index = index;
