@@ -100,7 +100,7 @@ void print_figures(const Model& model, const Completion& completion, std::size_t
 // Greedy decoding would accept them and do nothing with them.
 void refuse_unused_sampling(const CLI::App& app, const Sampling& sampling) {
   if (sampling.temperature != 0.0) return;
-  for (const char* option : {"--top-k", "--top-p", "--min-p"}) {
+  for (const char* option : {"--top-k", "--top-p", "--min-p", "--seed"}) {
     if (app.count(option) == 0) continue;
     fail(ErrorKind::user,
          "{} does nothing at temperature 0, where the likeliest token is taken every time; give "

@@ -269,8 +269,9 @@ TEST(Usage, OptionsThatAModeWouldIgnoreAreRefused) {
   expect_refusal("tokenize --model x --decode --chat [1]", " excludes ");
   expect_refusal("tokenize --model x --chat --no-special hi", " excludes ");
   expect_refusal("run --model x --file y prompt", "excludes");
-  for (const std::string option : {"--top-k 3", "--top-p 0.5", "--min-p 0.1"}) {
+  for (const std::string option : {"--top-k 3", "--top-p 0.5", "--min-p 0.1", "--seed 7"}) {
     expect_refusal("run --model x hi " + option, "does nothing at temperature 0");
+    expect_refusal("run --model x --temperature 0 hi " + option, "give --temperature above 0, or");
   }
   expect_success("run --model " + tiny + "--max-new-tokens 1 --temperature 1 --top-k 3 hi");
   expect_refusal("layer --spec x --weights x --input x --out y --json y",
