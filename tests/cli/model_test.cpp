@@ -57,6 +57,35 @@ TEST(InspectVerb, ExitsOneAndNamesTheFieldWhenNobodyTakesTheLayer) {
       << outcome.out;
 }
 
+// The config alone has a backend for every layer; the files are another matter.
+TEST(InspectVerb, ExitsOneAndListsTensorsThatContradictTheConfig) {
+  const ScratchDirectory scratch;
+  std::filesystem::copy(kModel, scratch.file("model"));
+  auto config = nlohmann::json::parse(scratch.read("model/config.json"));
+  config["moe_intermediate_size"] = config["moe_intermediate_size"].get<int>() + 8;
+  config["num_hidden_layers"] = config["num_hidden_layers"].get<int>() + 1;
+  config["layer_types"].push_back("full_attention");
+  scratch.write("model/config.json", config.dump());
+  const std::string inspect = "inspect '" + scratch.file("model") + "' ";
+  for (const std::string options : {"", "--load"}) {
+    const Outcome outcome = run_sluice(inspect + options);
+    EXPECT_EQ(outcome.code, 1) << outcome.out << outcome.err;
+    EXPECT_TRUE(contains(outcome.out, "the checkpoint's tensors are not those of its config:\n  "))
+        << outcome.out;
+    EXPECT_TRUE(contains(outcome.out, "\n  misshapen: \"model.layers.")) << outcome.out;
+    EXPECT_TRUE(contains(outcome.out, " more\n")) << outcome.out;
+  }
+  const Outcome outcome = run_sluice(inspect + "--json -");
+  EXPECT_EQ(outcome.code, 1) << outcome.err;
+  const auto problems = nlohmann::json::parse(outcome.out)["tensor_problems"];
+  ASSERT_EQ(problems.size(), 21u);
+  EXPECT_TRUE(problems[0].get<std::string>().starts_with("misshapen: \"model.layers."))
+      << problems[0];
+  EXPECT_EQ(nlohmann::json::parse(
+                expect_success("inspect '" + kModel + "' --json -").out)["tensor_problems"],
+            nlohmann::json::array());
+}
+
 TEST(InspectVerb, ReadsAConfigOfAnyKnownFamily) {
   const std::string data = SLUICE_TEST_DATA "/configs/";
   EXPECT_TRUE(contains(expect_success("inspect --config '" + data + "glm_4_5.json'").out,

@@ -52,11 +52,16 @@ ModelDescription describe(const std::string& config_json, const ModelOptions& op
   return description;
 }
 
+void check(const Checkpoint& checkpoint) {
+  const Config config = read_config(checkpoint.config_text());
+  check_tensors(checkpoint.tensors(), expectations(config, checkpoint), harmless_tensor);
+}
+
 std::unique_ptr<Model> load(const Checkpoint& checkpoint, const ModelOptions& options) {
   const std::string json = checkpoint.config_text();
   const Config config = read_config(json);
   ModelDescription description = describe(json, options);
-  check_tensors(checkpoint.tensors(), expectations(config, checkpoint), harmless_tensor);
+  check(checkpoint);
   return std::make_unique<AfmoeModel>(config, std::move(description), WeightSource(checkpoint),
                                       options);
 }
