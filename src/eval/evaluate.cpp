@@ -37,7 +37,8 @@ class Evaluation {
   EvalReport run() {
     std::optional<EvalRecords> records;
     if (!options_.records.empty()) {
-      records.emplace(options_.records, options_.settings, names_, options_.resume);
+      records.emplace(options_.records, options_.settings, names_, problems_.size(),
+                      options_.resume);
     }
     std::vector<std::vector<EvalAnswer>> answers(problems_.size());  // [problem][subject]
     std::vector<EvalTimes> times(subjects_.size());
