@@ -66,6 +66,20 @@ TEST(Usage, EveryVerbTakesTheBackendOfTheEnvironment) {
   }
 }
 
+// Before any of it is taken, which may take minutes to fail.
+TEST(Usage, ABenchmarkThatNoMemoryHoldsSaysWhatItNeeds) {
+  expect_refusal("bench moe --shape 100000,100000,512,8 --tokens 1 --peer none --threads 1",
+                 "custom, H 100000, I 100000, E 512, needs 30900.5 GB of memory (packed weights "
+                 "30720.0 GB, the values that are packed 60.0 GB, the comparison 120.0 GB, ");
+}
+
+TEST(Usage, ABenchmarkCountsItsThreads) {
+  const std::string bench = "bench moe --shape 64,64,4,2 --tokens 1 --seconds 0.01 --peer none";
+  EXPECT_TRUE(contains(expect_success(bench + " --threads 1").out, ", 1 thread, "));
+  EXPECT_TRUE(contains(expect_success(bench + " --threads 2").out, ", 2 threads, "));
+  EXPECT_TRUE(contains(expect_success(bench).out, ", 2 threads, "));  // SLUICE_THREADS of the tests
+}
+
 // The library behind the options would wrap the first two around and take the rest.
 TEST(Usage, NumbersAreWhatWasTyped) {
   for (const std::string command :
