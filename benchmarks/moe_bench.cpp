@@ -111,12 +111,12 @@ class Bench {
     const LayerValues values = weights_.values(hidden_);
     std::vector<ComputedToken> computed =
         sample_tokens(shape, tokens, logits, ids, weights, output_);
-    compare_tokens(variant_, shape, spec_, values, computed, options_.may_round_slot_outputs,
-                   *executor_);
+    const auto slots = define_slots(variant_, shape, spec_, values, computed, *executor_);
+    compare_outputs(variant_, computed, slots, options_.may_round_slot_outputs);
     checked_ = static_cast<std::int64_t>(computed.size());
     if (!peer_) return;
     for (ComputedToken& token : computed) token.output = peer_->output(token.token);
-    compare_tokens(peer_->name(), shape, spec_, values, computed, false, *executor_);
+    compare_outputs(peer_->name(), computed, slots, false);
   }
 
   // The warm-up round has no samples: it is checked.
