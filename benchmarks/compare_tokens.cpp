@@ -32,13 +32,8 @@ void check_routing(std::string_view who, const MoeSpec& spec, const ComputedToke
   }
 }
 
-// One expert's part of one token: the result, and how large the sums' terms are.
-struct SlotResult {
-  std::vector<double> value, magnitude;  // [H]
-};
-
-SlotResult run_slot(const Shape& shape, const MoeSpec& spec, const LayerValues& values,
-                    std::int64_t token, std::int64_t expert) {
+DefinedSlot run_slot(const Shape& shape, const MoeSpec& spec, const LayerValues& values,
+                     std::int64_t token, std::int64_t expert) {
   reference::ExpertWeights weights;
   weights.width = shape.intermediate;
   weights.gate = values.gate(expert);
@@ -47,7 +42,7 @@ SlotResult run_slot(const Shape& shape, const MoeSpec& spec, const LayerValues& 
   const auto row = values.hidden(token);
   const std::vector<double> x(row.begin(), row.end());
   std::vector<double> h(static_cast<std::size_t>(shape.intermediate));
-  SlotResult result{std::vector<double>(x.size()), std::vector<double>(x.size())};
+  DefinedSlot result{std::vector<double>(x.size()), std::vector<double>(x.size())};
   reference::run_expert(spec.experts, weights, x, h, result.value);
   for (std::size_t i = 0; i < x.size(); ++i) {
     for (std::size_t j = 0; j < h.size(); ++j) {
@@ -57,8 +52,8 @@ SlotResult run_slot(const Shape& shape, const MoeSpec& spec, const LayerValues& 
   return result;
 }
 
-void check_output(std::string_view who, const ComputedToken& computed, const SlotResult* slots,
-                  bool slot_outputs_rounded) {
+void check_output(std::string_view who, const ComputedToken& computed,
+                  std::span<const DefinedSlot> slots, bool slot_outputs_rounded) {
   for (std::size_t i = 0; i < computed.output.size(); ++i) {
     double expected = 0.0;
     double magnitude = 0.0;
@@ -104,12 +99,13 @@ std::vector<ComputedToken> sample_tokens(const Shape& shape, std::int64_t tokens
   return sampled;
 }
 
-void compare_tokens(std::string_view who, const Shape& shape, const MoeSpec& spec,
-                    const LayerValues& values, const std::vector<ComputedToken>& tokens,
-                    bool slot_outputs_rounded, Executor& executor) {
+std::vector<DefinedSlot> define_slots(std::string_view who, const Shape& shape, const MoeSpec& spec,
+                                      const LayerValues& values,
+                                      const std::vector<ComputedToken>& tokens,
+                                      Executor& executor) {
   for (const ComputedToken& token : tokens) check_routing(who, spec, token);
   const auto top_k = static_cast<std::size_t>(shape.top_k);
-  std::vector<SlotResult> slots(tokens.size() * top_k);
+  std::vector<DefinedSlot> slots(tokens.size() * top_k);
   std::atomic<std::size_t> next{0};
   auto work = [&](int) {
     for (std::size_t i = next++; i < slots.size(); i = next++) {
@@ -118,8 +114,14 @@ void compare_tokens(std::string_view who, const Shape& shape, const MoeSpec& spe
     }
   };
   executor.run(work);
-  for (std::size_t t = 0; t < tokens.size(); ++t) {
-    check_output(who, tokens[t], slots.data() + t * top_k, slot_outputs_rounded);
+  return slots;
+}
+
+void compare_outputs(std::string_view who, const std::vector<ComputedToken>& tokens,
+                     std::span<const DefinedSlot> slots, bool slot_outputs_rounded) {
+  for (const ComputedToken& token : tokens) {
+    check_output(who, token, slots.first(token.ids.size()), slot_outputs_rounded);
+    slots = slots.subspan(token.ids.size());
   }
 }
 

@@ -37,11 +37,22 @@ struct LayerValues {
   std::function<std::vector<float>(std::int64_t token)> hidden;     // [H]
 };
 
+// What the definition makes of one slot of a token.
+struct DefinedSlot {
+  std::vector<double> value;      // [H]
+  std::vector<double> magnitude;  // [H]: how large the terms of its sums are
+};
+
+// The slots of every token, once for everybody who computed them, [tokens * K]. Throws
+// Error(internal) naming `who` and the first token whose ids or weights are not the definition's.
+std::vector<DefinedSlot> define_slots(std::string_view who, const Shape& shape, const MoeSpec& spec,
+                                      const LayerValues& values,
+                                      const std::vector<ComputedToken>& tokens, Executor& executor);
+
 // Throws Error(internal) naming `who` and the first token, and element, that is wrong. The bound of
 // an element is 2^-8 (|y| + sum |down| |h|): its own rounding, and every h one bf16 step away. With
 // `slot_outputs_rounded` each slot's adds 2^-8 of it.
-void compare_tokens(std::string_view who, const Shape& shape, const MoeSpec& spec,
-                    const LayerValues& values, const std::vector<ComputedToken>& tokens,
-                    bool slot_outputs_rounded, Executor& executor);
+void compare_outputs(std::string_view who, const std::vector<ComputedToken>& tokens,
+                     std::span<const DefinedSlot> slots, bool slot_outputs_rounded);
 
 }  // namespace sluice::bench

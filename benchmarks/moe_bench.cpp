@@ -12,6 +12,7 @@
 #include "compare_tokens.hpp"
 #include "kernels/isa_list.hpp"
 #include "machine.hpp"
+#include "memory_need.hpp"
 #include "peer.hpp"
 #include "routing/plan.hpp"
 #ifdef SLUICE_HAVE_CUDA_BENCH
@@ -21,8 +22,6 @@
 namespace sluice::bench {
 namespace {
 
-constexpr std::size_t kRoutings = 8;
-
 // Samples of the rounds of one row.
 struct Samples {
   std::vector<double> time, floor, percent, bandwidth, arithmetic, peer, ratio, hit, bytes;
@@ -30,15 +29,14 @@ struct Samples {
 
 class Bench {
  public:
-  explicit Bench(const MoeBenchOptions& options)
+  Bench(const MoeBenchOptions& options, const PeerEntry* peer, std::shared_ptr<Executor> executor)
       : options_(options),
-        peer_entry_(find_peer(options.peer)),
+        peer_entry_(peer),
         spec_(bench_spec(options.shape)),
         weights_(options.shape),
-        executor_(make_executor(options.threads)),
+        executor_(std::move(executor)),
         ceilings_(*executor_, options.ceiling_bytes),
         most_tokens_(*std::max_element(options.tokens.begin(), options.tokens.end())) {
-    check_memory();
     const Choice choice = choose_backend(spec_, options.backend);
     variant_ = choice.variant;
     LoadOptions load;
@@ -100,17 +98,6 @@ class Bench {
   }
 
  private:
-  void check_memory() const {
-    const double needed = static_cast<double>(options_.shape.experts) *
-                          static_cast<double>(options_.shape.expert_bytes()) *
-                          (peer_entry_ != nullptr ? 2.0 : 1.0);
-    const double free = available_memory();
-    if (needed <= free) return;
-    fail(ErrorKind::user, "{} needs {:.1f} GB of weights{}; {:.1f} GB of memory are available",
-         options_.shape.name, needed * 1e-9,
-         peer_entry_ != nullptr ? " (half of them for the peer)" : "", free * 1e-9);
-  }
-
   double operations(std::int64_t tokens) const {
     const Shape& shape = options_.shape;
     return 6.0 * static_cast<double>(tokens * shape.top_k * shape.hidden) *
@@ -124,12 +111,12 @@ class Bench {
     const LayerValues values = weights_.values(hidden_);
     std::vector<ComputedToken> computed =
         sample_tokens(shape, tokens, logits, ids, weights, output_);
-    compare_tokens(variant_, shape, spec_, values, computed, options_.may_round_slot_outputs,
-                   *executor_);
+    const auto slots = define_slots(variant_, shape, spec_, values, computed, *executor_);
+    compare_outputs(variant_, computed, slots, options_.may_round_slot_outputs);
     checked_ = static_cast<std::int64_t>(computed.size());
     if (!peer_) return;
     for (ComputedToken& token : computed) token.output = peer_->output(token.token);
-    compare_tokens(peer_->name(), shape, spec_, values, computed, false, *executor_);
+    compare_outputs(peer_->name(), computed, slots, false);
   }
 
   // The warm-up round has no samples: it is checked.
@@ -224,7 +211,10 @@ MoeBenchReport run_moe_bench(const MoeBenchOptions& options,
     return run_device_bench(options, progress);
   }
 #endif
-  Bench bench(options);
+  const PeerEntry* peer = find_peer(options.peer);
+  const auto executor = make_executor(options.threads);
+  require_host_memory(options, peer != nullptr, executor->workers());
+  Bench bench(options, peer, executor);
   MoeBenchReport report = bench.report();
   for (const std::int64_t tokens : options.tokens) {
     report.rows.push_back(bench.row(tokens));

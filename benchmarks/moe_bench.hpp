@@ -19,6 +19,8 @@
 
 namespace sluice::bench {
 
+inline constexpr std::size_t kRoutings = 8;  // of each number of tokens
+
 struct MoeBenchOptions {
   Shape shape;
   Draw draw = Draw::uniform;
@@ -65,8 +67,8 @@ struct MoeBenchReport {
   std::vector<MoeBenchRow> rows;
 };
 
-// `progress` is called after every row. Throws Error(user) when the layer's weights, times two with
-// a peer, do not fit in the memory that is free.
+// `progress` is called after every row. Throws Error(user) when the layer, its peer's weights and
+// what the comparison takes do not fit in the memory that is free.
 MoeBenchReport run_moe_bench(const MoeBenchOptions& options,
                              const std::function<void(const MoeBenchRow&)>& progress = {});
 

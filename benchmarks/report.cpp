@@ -12,6 +12,11 @@ nlohmann::json json_of(const Spread& spread) {
   return {{"low", spread.low}, {"median", spread.median}, {"high", spread.high}};
 }
 
+// Empty where none compute: on a GPU.
+std::string threads_text(int threads) {
+  return threads > 0 ? fmt::format(", {} thread{}", threads, threads == 1 ? "" : "s") : "";
+}
+
 }  // namespace
 
 std::string to_json(const MoeBenchReport& report) {
@@ -52,11 +57,10 @@ std::string to_json(const MoeBenchReport& report) {
 }
 
 std::string to_text(const MoeBenchReport& report) {
-  std::string text = fmt::format(
-      "{} (H {}, I {}, E {}, K {}), {} routing, {}{}, {}\n", report.shape.name, report.shape.hidden,
-      report.shape.intermediate, report.shape.experts, report.shape.top_k, to_string(report.draw),
-      report.variant, report.threads > 0 ? fmt::format(", {} threads", report.threads) : "",
-      report.machine);
+  std::string text = fmt::format("{} (H {}, I {}, E {}, K {}), {} routing, {}{}, {}\n",
+                                 report.shape.name, report.shape.hidden, report.shape.intermediate,
+                                 report.shape.experts, report.shape.top_k, to_string(report.draw),
+                                 report.variant, threads_text(report.threads), report.machine);
   if (report.may_round_slot_outputs)
     text += "expert outputs may be rounded before they are summed\n";
   std::size_t workspace = 0;

@@ -2,19 +2,21 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <sluice/audit.hpp>
 #include <sluice/eval.hpp>
 
 #include "at_least.hpp"
 #include "base/fail.hpp"
+#include "eval_options.hpp"
+#include "eval_records.hpp"
 #include "eval_report.hpp"
+#include "eval_runs.hpp"
 #include "model_files.hpp"
 #include "output/files.hpp"
 #include "output/progress.hpp"
 #include "output/table.hpp"
+#include "position_warning.hpp"
 #include "refuse_beside.hpp"
 #include "refuse_overrun.hpp"
 #include "refuse_shared_files.hpp"
@@ -40,95 +42,7 @@ Examples: the right backend, ours, and ours with one parameter lost
          --backends reference,cpu --inject drop:router.routed_scaling_factor
   sluice eval gsm8k --score completions.jsonl)";
 
-struct Options {
-  ModelChoice model;
-  std::string data;
-  std::string shots_file;
-  std::string score;
-  std::string records;
-  std::string json;
-  std::int64_t limit = kAllProblems;
-  std::int64_t shots = 0;
-  std::vector<std::string> backends;
-  std::vector<std::string> faults;
-  bool chat = false;
-  bool resume = false;
-  EvalOptions eval;
-};
-
-struct EvalRun {
-  std::string name;
-  std::string fault;                // empty: none
-  std::unique_ptr<Backend> broken;  // outlives the model
-  std::unique_ptr<Model> model;
-};
-
-// The backend of the first MoE layer, which stands for the model where none was asked for.
-std::string backend_of(const Model& model) {
-  for (const LayerDescription& layer : model.description().layers) {
-    const Backend* backend = model.layer_backend(layer.index);
-    if (backend != nullptr) return std::string(backend->name());
-  }
-  return "dense";
-}
-
-std::vector<EvalRun> load_runs(const Options& options) {
-  std::vector<EvalRun> runs;
-  const ModelOptions common = options.model.options();
-  const auto backends = options.backends.empty() ? std::vector<std::string>{""} : options.backends;
-  for (const std::string& name : backends) {
-    ModelOptions model_options = common;
-    model_options.backend = name;
-    EvalRun& run = runs.emplace_back();
-    run.model = load_with_progress(options.model, model_options, name);
-    run.name = name.empty() ? backend_of(*run.model) : name;
-  }
-  const std::string last = runs.back().name;
-  for (const std::string& fault : options.faults) {
-    EvalRun& run = runs.emplace_back();
-    run.name = last + " + " + fault;
-    run.fault = fault;
-    run.broken = inject(backend(last), fault);
-    ModelOptions model_options = common;
-    model_options.instance = run.broken.get();
-    run.model = load_with_progress(options.model, model_options, run.name);
-  }
-  return runs;
-}
-
-std::string records_path(const Options& options) {
-  if (!options.records.empty()) return options.records;
-  // Not beside standard output, nor beside /dev/null.
-  std::error_code none;
-  const auto json = std::filesystem::status(options.json, none);
-  const bool beside = !options.json.empty() && options.json != "-" &&
-                      (!std::filesystem::exists(json) || std::filesystem::is_regular_file(json));
-  return beside ? options.json + ".records.jsonl" : "sluice-eval.records.jsonl";
-}
-
-std::string settings_of(const Options& options, const std::vector<EvalRun>& runs,
-                        std::span<const Problem> problems, const Tokenizer& tokenizer,
-                        const EvalOptions& eval) {
-  nlohmann::ordered_json names = nlohmann::ordered_json::array();
-  for (const EvalRun& run : runs) names.push_back(run.name);
-  return nlohmann::ordered_json{
-      {"model", fingerprint_model(options.model.directory)},
-      {"tokenizer", fingerprint_tokenizer(options.model.directory)},
-      {"stop_ids", eval.stop_ids},
-      {"first_prompt", fingerprint_prompt(tokenizer, eval.prompt, problems.front())},
-      {"data", fingerprint_problems(problems)},
-      {"problems", problems.size()},
-      {"runs", names},
-      {"shots", fingerprint_problems(options.eval.prompt.shots)},
-      {"chat", options.chat},
-      {"max_new_tokens", options.eval.max_new_tokens},
-      {"activations", options.model.activations},
-      {"kv_a_layernorm_eps", options.model.kv_a_layernorm_eps.value_or(0.0)},
-      {"weights_from_biased_scores", options.model.weights_from_biased_scores}}
-      .dump();
-}
-
-std::vector<Problem> read_shots(const Options& options) {
+std::vector<Problem> read_shots(const EvalVerbOptions& options) {
   if (options.shots == 0) {
     if (options.shots_file.empty()) return {};
     fail(ErrorKind::user, "--shots-file {} needs --shots N: how many of its problems to show",
@@ -145,7 +59,7 @@ std::vector<Problem> read_shots(const Options& options) {
   return shots;
 }
 
-int run_score(const Options& options) {
+int run_score(const EvalVerbOptions& options) {
   const auto scores = score(read_completions(options.score));
   if (!options.json.empty()) write_json(options.json, {{"accuracy", scores_json(scores)}});
   if (options.json == "-") return kOk;
@@ -159,7 +73,7 @@ int run_score(const Options& options) {
   return kOk;
 }
 
-EvalReport evaluate(const Options& options, const std::vector<EvalRun>& runs,
+EvalReport evaluate(const EvalVerbOptions& options, const std::vector<EvalRun>& runs,
                     std::span<const Problem> problems) {
   const Tokenizer tokenizer = Tokenizer::load(options.model.directory);
   std::vector<EvalSubject> subjects;
@@ -168,6 +82,9 @@ EvalReport evaluate(const Options& options, const std::vector<EvalRun>& runs,
   eval.stop_ids = stop_ids(options.model.directory, tokenizer);
   eval.records = records_path(options);
   eval.resume = options.resume;
+  const SequenceLength longest = longest_sequence(tokenizer, problems, eval);
+  warn_beyond_positions(runs.front().model->description(), "the longest prompt", longest.prompt,
+                        longest.behind, "give fewer --shots, or a smaller --max-new-tokens");
   eval.settings = settings_of(options, runs, problems, tokenizer, eval);
   ProgressLine line("evaluating");
   eval.progress = [&](std::size_t done, std::size_t total) {
@@ -181,7 +98,7 @@ std::string problem_count(std::size_t count) {
   return fmt::format("{} problem{}", count, count == 1 ? "" : "s");
 }
 
-void print_report(const Options& options, const std::vector<EvalRun>& runs,
+void print_report(const EvalVerbOptions& options, const std::vector<EvalRun>& runs,
                   const EvalReport& report) {
   fmt::print("GSM8K, {}, {}-shot{}, greedy: {}\n\n",
              problem_count(report.subjects.front().answers.size()), options.shots,
@@ -196,7 +113,7 @@ void print_report(const Options& options, const std::vector<EvalRun>& runs,
   }
 }
 
-int run_gsm8k(const CLI::App& gsm8k, Options& options) {
+int run_gsm8k(const CLI::App& gsm8k, EvalVerbOptions& options) {
   refuse_beside(gsm8k, "--score", {"--json"},
                 "it judges completions that are there; no model runs");
   refuse_shared_files(gsm8k, {"--records", "--json"}, {"--data", "--shots-file", "--score"});
@@ -229,7 +146,7 @@ int run_gsm8k(const CLI::App& gsm8k, Options& options) {
 }  // namespace
 
 Run declare_eval(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<EvalVerbOptions>();
   app.require_subcommand(1);
   CLI::App& gsm8k = *app.add_subcommand("gsm8k", "Grade-school mathematics, answers after ####");
   options->model.declare(gsm8k);

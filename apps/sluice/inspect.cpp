@@ -23,7 +23,8 @@ namespace {
 constexpr const char* kFooter =
     R"(Prints the fields of each MoE layer's spec (those that ask something of a backend first), the
 backend that would run it, and every refusal with the field and the reason.
-Exit status 1: some layer has no usable backend.
+Exit status 1: some layer has no usable backend, or DIR's tensors are not those that its config asks
+for, which are then listed.
 
 Examples:
   sluice inspect path/to/Trinity-Mini          which backend runs which layer, and why
@@ -62,6 +63,16 @@ void inspect_tensors(const Checkpoint& checkpoint, bool list, Inspection& inspec
   inspection.tensors = figures;
 }
 
+std::string tensor_problems(const Checkpoint& checkpoint) {
+  try {
+    check_checkpoint(checkpoint);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::checkpoint) throw;
+    return error.what();
+  }
+  return "";
+}
+
 MemoryFigures load_figures(const std::string& directory, const std::string& backend) {
   ProgressLine line("loading " + directory);
   ModelOptions options;
@@ -87,7 +98,11 @@ Inspection inspect_model(const Options& options) {
   const Checkpoint checkpoint = Checkpoint::open(options.model);
   Inspection inspection = inspect_config(options.model, checkpoint.config_text(), options);
   inspect_tensors(checkpoint, options.tensors, inspection);
-  if (options.load) inspection.memory = load_figures(options.model, options.backend);
+  inspection.tensor_problems = tensor_problems(checkpoint);
+  // Loading would only say it again.
+  if (options.load && inspection.tensor_problems.empty()) {
+    inspection.memory = load_figures(options.model, options.backend);
+  }
   return inspection;
 }
 
@@ -150,7 +165,7 @@ int run_inspect(const CLI::App& app, const Options& options) {
   const Inspection inspection = inspect(options);
   if (!options.json.empty()) write_json(options.json, report_json(inspection));
   if (options.json != "-") fmt::print("{}", report_text(inspection));
-  return inspection.every_layer_has_a_backend() ? kOk : kFoundProblem;
+  return inspection.ok() ? kOk : kFoundProblem;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sluice/error.hpp>
 #include <sluice/fields.hpp>
+#include <sstream>
 
 #include "output/table.hpp"
 
@@ -116,6 +117,7 @@ std::string figures_text(const Inspection& inspection) {
                         human_bytes(static_cast<double>(figures.bytes)),
                         human_bytes(static_cast<double>(figures.expert_bytes)));
   }
+  if (!inspection.tensor_problems.empty()) text += inspection.tensor_problems + "\n";
   if (inspection.expected_tensors > 0) {
     text += fmt::format("tensors of a released checkpoint: {}\n", inspection.expected_tensors);
   }
@@ -153,6 +155,16 @@ Json shape_json(const Shape& shape) {
   return json;
 }
 
+// Its lines, but for the first, which says what they are.
+Json problems_json(const std::string& problems) {
+  Json json = Json::array();
+  std::istringstream lines(problems);
+  std::string line;
+  std::getline(lines, line);
+  while (std::getline(lines, line)) json.push_back(line.substr(line.find_first_not_of(' ')));
+  return json;
+}
+
 Json candidate_json(const Candidate& candidate) {
   Json json{{"backend", candidate.backend->name()},
             {"usable", candidate.usable()},
@@ -185,8 +197,9 @@ Json spec_json(const SpecInspection& inspection) {
 
 }  // namespace
 
-bool Inspection::every_layer_has_a_backend() const {
-  return std::all_of(specs.begin(), specs.end(),
+bool Inspection::ok() const {
+  return tensor_problems.empty() &&
+         std::all_of(specs.begin(), specs.end(),
                      [](const SpecInspection& spec) { return spec.chosen != nullptr; });
 }
 
@@ -247,6 +260,7 @@ nlohmann::ordered_json report_json(const Inspection& inspection) {
     json["tensor_count"] = inspection.tensors->count;
     json["tensor_bytes"] = inspection.tensors->bytes;
     json["expert_bytes"] = inspection.tensors->expert_bytes;
+    json["tensor_problems"] = problems_json(inspection.tensor_problems);
   }
   if (inspection.expected_tensors > 0) json["tensor_count"] = inspection.expected_tensors;
   if (inspection.list_expected) {

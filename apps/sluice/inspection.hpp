@@ -35,11 +35,13 @@ struct Inspection {
   std::vector<SpecInspection> specs;
   std::optional<TensorFigures> tensors;
   std::vector<TensorInfo> tensor_list;  // with --tensors
+  // Where files and config contradict each other: load_model's complaint, a line for each tensor.
+  std::string tensor_problems;
   // Of a config alone: how many tensors a released checkpoint has, and whether to list them.
   std::size_t expected_tensors = 0;
   bool list_expected = false;
   std::optional<MemoryFigures> memory;  // with --load
-  bool every_layer_has_a_backend() const;
+  bool ok() const;  // every layer has a backend, and the tensors are those of the config
 };
 
 SpecInspection inspect_spec(const MoeSpec& spec, const std::string& forced_backend);

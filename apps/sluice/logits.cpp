@@ -12,6 +12,7 @@
 #include "base/fail.hpp"
 #include "model_files.hpp"
 #include "output/files.hpp"
+#include "position_warning.hpp"
 #include "refuse_shared_files.hpp"
 #include "verb.hpp"
 #include "writable.hpp"
@@ -118,6 +119,9 @@ int run_logits(const CLI::App& app, const Options& options) {
   ModelOptions model_options = options.model.options();
   model_options.backend = options.backend;
   const auto model = load_with_progress(options.model, model_options, options.model.directory);
+  std::int64_t longest = 0;
+  for (const Ids& list : ids.lists) longest = std::max(longest, std::ssize(list));
+  warn_beyond_positions(model->description(), "the longest list", longest, 0, "give shorter lists");
 
   const auto logits = feed(*model, ids.lists, options.pieces);
   std::vector<NamedTensor> tensors;

@@ -17,6 +17,7 @@
 #include "output/files.hpp"
 #include "output/table.hpp"
 #include "output/to_stderr.hpp"
+#include "position_warning.hpp"
 #include "verb.hpp"
 
 namespace sluice::cli {
@@ -99,7 +100,7 @@ void print_figures(const Model& model, const Completion& completion, std::size_t
 // Greedy decoding would accept them and do nothing with them.
 void refuse_unused_sampling(const CLI::App& app, const Sampling& sampling) {
   if (sampling.temperature != 0.0) return;
-  for (const char* option : {"--top-k", "--top-p", "--min-p"}) {
+  for (const char* option : {"--top-k", "--top-p", "--min-p", "--seed"}) {
     if (app.count(option) == 0) continue;
     fail(ErrorKind::user,
          "{} does nothing at temperature 0, where the likeliest token is taken every time; give "
@@ -120,6 +121,9 @@ int run_run(const CLI::App& app, const Options& options) {
   ModelOptions model_options = options.model.options();
   model_options.backend = options.backend;
   const auto model = load_with_progress(options.model, model_options, options.model.directory);
+  warn_beyond_positions(model->description(), "the prompt", std::ssize(request.prompt),
+                        request.max_new_tokens,
+                        "shorten the prompt, or give a smaller --max-new-tokens");
   GenerateOptions generation;
   generation.make_decoder = [&] { return make_decoder(tokenizer); };
   generation.on_text = [](std::size_t, std::string_view text) {

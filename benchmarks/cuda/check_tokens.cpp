@@ -29,7 +29,8 @@ void check_tokens(const Shape& shape, const MoeSpec& spec, const std::vector<Com
       [&](std::int64_t t) {
         return drawn(kHiddenTensor, t * shape.hidden, shape.hidden, kHiddenSpread);
       }};
-  compare_tokens("cuda", shape, spec, values, tokens, slot_outputs_rounded, executor);
+  const auto slots = define_slots("cuda", shape, spec, values, tokens, executor);
+  compare_outputs("cuda", tokens, slots, slot_outputs_rounded);
 }
 
 }  // namespace sluice::bench

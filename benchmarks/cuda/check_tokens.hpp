@@ -11,7 +11,7 @@
 
 namespace sluice::bench {
 
-// As compare_tokens, of a layer whose tensors are those of bench_tensors.hpp.
+// As define_slots and compare_outputs, of a layer whose tensors are those of bench_tensors.hpp.
 void check_tokens(const Shape& shape, const MoeSpec& spec, const std::vector<ComputedToken>& tokens,
                   bool slot_outputs_rounded, Executor& executor);
 

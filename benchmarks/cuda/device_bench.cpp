@@ -12,12 +12,13 @@
 #include "cuda/device.hpp"
 #include "cuda/device_ceilings.hpp"
 #include "cuda/stream_kernels.hpp"
+#include "machine.hpp"
+#include "memory_need.hpp"
 #include "spread.hpp"
 
 namespace sluice::bench {
 namespace {
 
-constexpr std::size_t kRoutings = 8;
 constexpr int kReplaysPerRound = 4;
 
 using cuda::check;
@@ -108,7 +109,32 @@ class DeviceBench {
   }
 
  private:
+  double most_tokens() const {
+    return static_cast<double>(*std::max_element(options_.tokens.begin(), options_.tokens.end()));
+  }
+
+  void check_memory() const {
+    const Shape& shape = options_.shape;
+    const double logits = 4.0 * static_cast<double>(kRoutings) * static_cast<double>(shape.experts);
+    const MemoryPart host[] = {{"the comparison", comparison_bytes(shape, executor_->workers())},
+                               {"router logits", most_tokens() * logits}};
+    require_memory(shape, "memory", host, available_memory());
+    // Each routing's ids and weights; hidden states and output in bf16.
+    const double routings = 8.0 * static_cast<double>(kRoutings) * static_cast<double>(shape.top_k);
+    const double tokens =
+        most_tokens() * (logits + routings + 4.0 * static_cast<double>(shape.hidden));
+    // Tokens come when the values that were packed are gone.
+    const MemoryPart device[] = {
+        {"packed weights", weight_bytes(shape)},
+        {"the values that are packed, then tokens", std::max(weight_bytes(shape), tokens)}};
+    std::size_t free = 0;
+    std::size_t total = 0;
+    check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    require_memory(shape, "memory of the GPU", device, static_cast<double>(free));
+  }
+
   std::unique_ptr<Experts> load() const {
+    check_memory();
     const Shape& shape = options_.shape;
     const std::int64_t rows = 2 * shape.intermediate;
     const DeviceTensor gate_up(memory_, device_, DType::bf16, {shape.experts, rows, shape.hidden});

@@ -219,8 +219,10 @@ struct TestRating {
 
 // `json_text` describes a test: docs/rate-a-test.md. Which mutants of `correct` would it kill? The
 // reference honours every field, so that every mutant can show; the counts of a backend that
-// refuses some are smaller. Throws Error(user) for a spec that `correct` refuses.
-TestRating rate_test(const std::string& json_text, const Backend& correct = backend("reference"));
+// refuses some are smaller. Throws Error(user) for a spec that `correct` refuses. `before_call` is
+// called before each call of a backend; what it throws ends the rating.
+TestRating rate_test(const std::string& json_text, const Backend& correct = backend("reference"),
+                     const std::function<void()>& before_call = {});
 std::string rating_text(const TestRating& rating);
 std::string rating_json(const TestRating& rating);
 

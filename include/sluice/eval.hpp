@@ -145,6 +145,15 @@ struct EvalReport {
 EvalReport evaluate_gsm8k(std::span<const EvalSubject> subjects, const Tokenizer& tokenizer,
                           std::span<const Problem> problems, const EvalOptions& options = {});
 
+struct SequenceLength {
+  std::int64_t prompt = 0;  // tokens
+  std::int64_t behind = 0;  // the given solution, or the longest answer allowed
+};
+
+// The longest sequence that this evaluation may ask a model to hold.
+SequenceLength longest_sequence(const Tokenizer& tokenizer, std::span<const Problem> problems,
+                                const EvalOptions& options);
+
 // 16 hexadecimal digits over a checkpoint's config and tensors (names, types, shapes, the first and
 // last bytes of each), over the files of its tokenizer, over a prompt as text and ids, and over
 // problems: they key the records.

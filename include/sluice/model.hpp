@@ -60,6 +60,9 @@ struct ModelDescription {
   std::string model_type;  // "afmoe", "kimi_linear"
   std::int64_t vocab_size = 0;
   std::int64_t hidden_size = 0;
+  // How long a sequence the model was made for: max_position_embeddings, else model_max_length.
+  // Longer ones are computed all the same. nullopt: config.json has neither.
+  std::optional<std::int64_t> max_positions = {};
   std::vector<LayerDescription> layers;
   std::vector<ExpectedTensor> tensors;  // in the released naming, one tensor per expert
 };

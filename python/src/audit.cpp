@@ -13,7 +13,8 @@
 namespace sluice::python {
 namespace {
 
-// The audit runs without the GIL; it looks at signals now and then, so that Ctrl-C ends it.
+// Audits and ratings run without the GIL; they look at signals now and then, so that Ctrl-C ends
+// them.
 void check_signals() {
   stay_if_closing();
   const nb::gil_scoped_acquire gil;
@@ -223,7 +224,8 @@ void bind_audit(nb::module_& module) {
   module.def(
       "rate_test",
       [](const std::string& json_text, const Backend* correct) {
-        return correct != nullptr ? rate_test(json_text, *correct) : rate_test(json_text);
+        const Backend& rated = correct != nullptr ? *correct : sluice::backend("reference");
+        return rate_test(json_text, rated, check_signals);
       },
       nb::arg("json_text"), nb::arg("backend").none() = nb::none(), nb::call_guard<Unlocked>(),
       "Which mutants of a backend, by default of reference, would the described test kill? The "

@@ -8,6 +8,7 @@ namespace sluice::python {
 namespace nb = nanobind;
 
 void bind_errors(nb::module_& module);
+void bind_field(nb::module_& module);
 void bind_spec(nb::module_& module);
 void bind_presets(nb::module_& module);
 void bind_tensor(nb::module_& module);

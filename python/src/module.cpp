@@ -7,6 +7,7 @@ NB_MODULE(_core, module) {
   // collector cannot see through C++: it ends with the process, which is no cause for alarm.
   nanobind::set_leak_warnings(false);
   bind_errors(module);
+  bind_field(module);
   bind_spec(module);
   bind_presets(module);
   bind_tensor(module);

@@ -188,6 +188,26 @@ def test_a_tests_description_is_rated():
         sluice.rate_test("{}")
 
 
+def test_interrupts_end_a_rating():
+    description = json.dumps({
+        "name": "long", "tokens": [256] * 20,  # minutes of the reference, for 152 mutants
+        "spec": {"router": {"num_experts": 16, "top_k": 4, "routed_scaling_factor": 2.5},
+                 "experts": {"hidden_size": 256, "intermediate_size": 256}},
+        "comparator": {"kind": "allclose", "atol": 0.1, "rtol": 0.1}})
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    timer = threading.Timer(0.3, signal.pthread_kill,
+                            (threading.main_thread().ident, signal.SIGINT))
+    timer.start()
+    start = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            sluice.rate_test(description)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    timer.join()
+    assert time.monotonic() - start < 20
+
+
 def test_the_torch_example_passes_and_its_fault_does_not(torch):
     example = load_example("torch_reference")
     right = sluice.audit(example.moe, example.CLAIMS, arrays="torch", reports_routing=True)

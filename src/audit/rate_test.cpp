@@ -169,13 +169,15 @@ int TestRating::killed() const {
       std::count_if(mutants.begin(), mutants.end(), [](const RatedMutant& m) { return m.killed; }));
 }
 
-TestRating rate_test(const std::string& json_text, const Backend& correct) {
+TestRating rate_test(const std::string& json_text, const Backend& correct,
+                     const std::function<void()>& before_call) {
   using namespace auditing;
   const TestDescription test = parse_test(json_text);
   require_available(correct);
   require_accepted(correct, test.spec, "the test's spec");
   RunOptions run;
   run.load.executor = make_executor();
+  run.before_call = before_call;
   run.poison = Poison::zero;  // what an allocator usually returns
   std::vector<TestCall> calls;
   for (const std::int64_t tokens : test.tokens) {

@@ -37,7 +37,8 @@ class Evaluation {
   EvalReport run() {
     std::optional<EvalRecords> records;
     if (!options_.records.empty()) {
-      records.emplace(options_.records, options_.settings, names_, options_.resume);
+      records.emplace(options_.records, options_.settings, names_, problems_.size(),
+                      options_.resume);
     }
     std::vector<std::vector<EvalAnswer>> answers(problems_.size());  // [problem][subject]
     std::vector<EvalTimes> times(subjects_.size());
@@ -86,17 +87,8 @@ class Evaluation {
     }
   }
 
-  GoldText gold_text(const Problem& problem) const {
-    GoldText text;
-    if (options_.prompt.chat) {
-      const std::string prompt =
-          tokenizer_.render_chat(build_chat(options_.prompt, problem.question), true);
-      text.prompt = tokenizer_.encode(prompt, false);
-      text.answer = tokenizer_.encode(problem.answer, false, SpecialText::ordinary);
-    } else {
-      text.prompt = tokenizer_.encode(build_prompt(options_.prompt, problem.question));
-      text.answer = tokenizer_.encode(" " + problem.answer, false, SpecialText::ordinary);
-    }
+  GoldText checked_text(const Problem& problem) const {
+    GoldText text = gold_text(tokenizer_, options_.prompt, problem);
     const std::int64_t vocab = subjects_[0].model->description().vocab_size;
     for (const auto& ids : {text.prompt, text.answer}) {
       for (TokenId id : ids) {
@@ -113,7 +105,7 @@ class Evaluation {
   std::vector<std::vector<EvalAnswer>> answer(std::span<const std::size_t> batch,
                                               std::span<EvalTimes> times) {
     std::vector<GoldText> texts;
-    for (std::size_t i : batch) texts.push_back(gold_text(problems_[i]));
+    for (std::size_t i : batch) texts.push_back(checked_text(problems_[i]));
     std::vector<std::vector<EvalAnswer>> answers(batch.size());
     for (std::size_t s = 0; s < subjects_.size(); ++s) {
       MeteredModel model(*subjects_[s].model, times[s]);

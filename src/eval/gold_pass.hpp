@@ -6,12 +6,9 @@
 
 #include <sluice/eval.hpp>
 
-namespace sluice {
+#include "eval/gold_text.hpp"
 
-struct GoldText {
-  std::vector<TokenId> prompt;  // at least one id
-  std::vector<TokenId> answer;  // at least one id
-};
+namespace sluice {
 
 struct GoldFigures {
   double nll = 0.0;  // sums over the answer's tokens, in nats

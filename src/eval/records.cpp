@@ -67,8 +67,8 @@ std::string differences(const nlohmann::json& recorded, const nlohmann::json& no
 }  // namespace
 
 EvalRecords::EvalRecords(const std::string& path, const std::string& settings,
-                         std::vector<std::string> subjects, bool resume)
-    : path_(path), subjects_(std::move(subjects)), times_(subjects_.size()) {
+                         std::vector<std::string> subjects, std::size_t problems, bool resume)
+    : path_(path), subjects_(std::move(subjects)), problems_(problems), times_(subjects_.size()) {
   open(resume);
   // A fresh run has nothing to read, and some devices never end.
   const std::string text = resume ? read_all(file_.descriptor, path_) : "";
@@ -163,7 +163,7 @@ void EvalRecords::read_line(std::int64_t number, const std::string& line) {
     } else {
       const Json& problem = json.at("problem");
       if (!problem.is_number_unsigned()) fail_damaged(number);
-      answers_[problem.get<std::size_t>()][subject] = answer_from_json(json);
+      answers_[problem_index(number, problem.get<std::size_t>())][subject] = answer_from_json(json);
     }
   } catch (const nlohmann::json::exception&) {
     fail_damaged(number);
@@ -174,6 +174,15 @@ void EvalRecords::read_line(std::int64_t number, const std::string& line) {
 
 void EvalRecords::fail_damaged(std::int64_t line) const {
   fail(ErrorKind::user, "{}, line {}: damaged record; name another file", path_, line);
+}
+
+// Settings that are the same do not vouch for every line.
+std::size_t EvalRecords::problem_index(std::int64_t number, std::size_t problem) const {
+  if (problem < problems_) return problem;
+  fail(ErrorKind::user,
+       "{}, line {}: a record of problem {} (counted from 0), and there are {} problems; name "
+       "another file",
+       path_, number, problem, problems_);
 }
 
 std::size_t EvalRecords::subject_index(std::int64_t number, const std::string& name) const {

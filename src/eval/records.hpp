@@ -17,9 +17,10 @@ class EvalRecords {
  public:
   // Creates the file, moving an older one to PATH.old (or PATH.old.2, …); or, to resume, reads it
   // and continues behind its last whole line. Throws Error(user) for records of other settings,
-  // damaged lines (by number), and a file that another process writes.
+  // damaged lines (by number), problems beyond the `problems` of this evaluation, and a file that
+  // another process writes.
   EvalRecords(const std::string& path, const std::string& settings,
-              std::vector<std::string> subjects, bool resume);
+              std::vector<std::string> subjects, std::size_t problems, bool resume);
 
   // One answer per subject, if all of them are recorded.
   std::optional<std::vector<EvalAnswer>> find(std::size_t problem) const;
@@ -44,6 +45,7 @@ class EvalRecords {
   // How many whole lines there were.
   std::size_t read(const std::string& text, const std::string& settings);
   void read_line(std::int64_t number, const std::string& line);
+  std::size_t problem_index(std::int64_t number, std::size_t problem) const;
   std::size_t subject_index(std::int64_t number, const std::string& name) const;
   [[noreturn]] void fail_not_records() const;
   [[noreturn]] void fail_damaged(std::int64_t line) const;
@@ -51,6 +53,7 @@ class EvalRecords {
 
   std::string path_;
   std::vector<std::string> subjects_;
+  std::size_t problems_;
   File file_;
   std::map<std::size_t, std::map<std::size_t, EvalAnswer>> answers_;  // [problem][subject]
   std::vector<EvalTimes> times_;

@@ -9,8 +9,8 @@ namespace sluice {
 namespace {
 
 constexpr ModelFamily kFamilies[] = {
-    {"afmoe", afmoe::describe, afmoe::load},
-    {"kimi_linear", kimi_linear::describe, kimi_linear::load},
+    {"afmoe", afmoe::describe, afmoe::check, afmoe::load},
+    {"kimi_linear", kimi_linear::describe, kimi_linear::check, kimi_linear::load},
 };
 
 const ModelFamily& family_of(const std::string& config_json) {
@@ -30,6 +30,10 @@ std::span<const ModelFamily> model_families() { return kFamilies; }
 
 ModelDescription describe_model(const std::string& config_json_text, const ModelOptions& options) {
   return family_of(config_json_text).describe(config_json_text, options);
+}
+
+void check_checkpoint(const Checkpoint& checkpoint) {
+  family_of(checkpoint.config_text()).check(checkpoint);
 }
 
 std::unique_ptr<Model> load_model(const std::string& directory, const ModelOptions& options) {

@@ -24,6 +24,12 @@ void require_plain_decoder(const ConfigReader& config) {
   config.require_text({"rope_scaling.type"}, "default");
 }
 
+// Two keys and not two names of one: what tokenizers write as model_max_length may differ.
+std::optional<std::int64_t> find_max_positions(const ConfigReader& config) {
+  const auto positions = config.find_integer("max_position_embeddings", 1, kMostPositions);
+  return positions ? positions : config.find_integer("model_max_length", 1, kMostPositions);
+}
+
 void check_tensor_count(std::int64_t layers, std::int64_t experts) {
   if (experts <= kMostExpertMatrices / layers) return;
   fail(ErrorKind::checkpoint,

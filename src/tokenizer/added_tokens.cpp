@@ -58,6 +58,13 @@ void AddedTokens::add(AddedToken token) {
     if (fresh) nodes_.emplace_back();
     node = next->second;
   }
+  if (const auto& other = nodes_[node]; other && other->content != token.content) {
+    // Hugging Face's tokenizers take either, and not the same one in every process.
+    fail(ErrorKind::checkpoint,
+         "added tokens \"{}\" (id {}) and \"{}\" (id {}) are the same text once normalized, so "
+         "nothing says which of them it is; remove one, or make \"normalized\" false",
+         shown(other->content), other->id, shown(token.content), token.id);
+  }
   nodes_[node] = std::move(token);
 }
 

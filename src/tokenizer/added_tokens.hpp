@@ -34,7 +34,8 @@ struct Piece {
 // A set of added tokens that are looked for together: the leftmost match, the longest of those.
 class AddedTokens {
  public:
-  void add(AddedToken token);  // throws Error(checkpoint) beyond kMaxAddedTokenBytes
+  // Throws Error(checkpoint) beyond kMaxAddedTokenBytes, and for two tokens that look for one text.
+  void add(AddedToken token);
   // `recognise_special` false: special tokens are ordinary text.
   std::vector<Piece> split(std::string_view text, bool recognise_special) const;
 

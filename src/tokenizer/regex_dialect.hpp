@@ -14,8 +14,4 @@ namespace sluice::tokenizer {
 // Throws Error(unsupported) naming the construct: back-references, recursion, \K, \G, (?x) …
 std::string pcre2_pattern(std::string_view pattern);
 
-// The body of a class, for use between brackets: Unicode White_Space, and the word characters.
-std::string_view white_space_class();
-std::string_view word_class();
-
 }  // namespace sluice::tokenizer

@@ -8,8 +8,6 @@
 #include <array>
 #include <utility>
 
-#include "tokenizer/regex_dialect.hpp"
-
 namespace sluice::tokenizer {
 namespace {
 
@@ -118,6 +116,15 @@ std::string property_class(std::string_view name) {
   if (pcre2_knows(script)) return script;
   const std::string property = fmt::format("\\p{{{}}}", key);
   return pcre2_knows(property) ? property : std::string{};
+}
+
+std::string_view white_space_class() {
+  return R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
+}
+
+std::string_view word_class() {
+  // The superscripts and fractions of Latin-1 are Oniguruma's own addition.
+  return R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
 }
 
 }  // namespace sluice::tokenizer

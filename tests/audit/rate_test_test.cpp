@@ -61,6 +61,17 @@ TEST(RateTest, RatesOnTheReferenceUnlessToldOtherwise) {
   EXPECT_THROW(rate_test(scaled, backend("cpu")), Error);
 }
 
+TEST(RateTest, EndsWhereWhatRunsBetweenCallsThrows) {
+  struct Enough {};
+  int calls = 0;
+  const auto third = [&] {
+    if (++calls == 3) throw Enough{};
+  };
+  const std::string test = description(R"({"kind": "bound"})");
+  EXPECT_THROW(rate_test(test, backend("reference"), third), Enough);
+  EXPECT_EQ(calls, 3);
+}
+
 TEST(RateTest, ACosineIsBlindToScale) {
   const TestRating rating = rate_test(description(R"({"kind": "cosine", "least": 0.99})"));
   EXPECT_FALSE(row(rating, "scale-dropped").killed);

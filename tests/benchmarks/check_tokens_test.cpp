@@ -118,6 +118,44 @@ TEST(CheckTokens, SeesWhatIsLost) {
   }
 }
 
+// A peer beside ours: the definition takes much longer than either.
+TEST(CompareTokens, DefineASlotOnceForEverybodyWhoComputedIt) {
+  const std::int64_t half = kLayer.hidden * kLayer.intermediate;
+  const auto floats = [](std::uint64_t tensor, std::int64_t first, std::int64_t count,
+                         float spread) {
+    const auto all = drawn(tensor, first + count, spread);
+    std::vector<float> values;
+    for (auto i = static_cast<std::size_t>(first); i < all.size(); ++i) {
+      values.push_back(bf16_to_float(all[i]));
+    }
+    return values;
+  };
+  int defined = 0;
+  const LayerValues values{
+      [&](std::int64_t e) { return floats(gate_up_tensor(e), 0, half, kWeightSpread); },
+      [&](std::int64_t e) { return floats(gate_up_tensor(e), half, half, kWeightSpread); },
+      [&](std::int64_t e) {
+        ++defined;
+        return floats(down_tensor(e), 0, half, kWeightSpread);
+      },
+      [&](std::int64_t t) {
+        return floats(kHiddenTensor, t * kLayer.hidden, kLayer.hidden, kHiddenSpread);
+      }};
+  std::vector<ComputedToken> tokens = computed(Draw::uniform);
+  const auto executor = make_executor(1);
+  const auto slots = define_slots("ours", kLayer, bench_spec(kLayer), values, tokens, *executor);
+  EXPECT_NO_THROW(compare_outputs("ours", tokens, slots, false));
+  tokens[2].output[7] = float_to_bf16(bf16_to_float(tokens[2].output[7]) + 1.0f);
+  try {
+    compare_outputs("a peer", tokens, slots, false);
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_TRUE(std::string_view(error.what()).starts_with("a peer is not timed"));
+    EXPECT_NE(std::string_view(error.what()).find("token 2, element 7 "), std::string_view::npos);
+  }
+  EXPECT_EQ(defined, 3 * kLayer.top_k);
+}
+
 TEST(RandomBf16, IsSpreadAsAskedAndDiffersBetweenTensors) {
   double sum = 0.0, squares = 0.0;
   int equal = 0;

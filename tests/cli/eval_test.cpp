@@ -105,6 +105,20 @@ TEST(EvalVerb, ShotsComeFirst) {
                  "--shots asks for 99");
 }
 
+// Once, however many problems there are.
+TEST(EvalVerb, WarnsWhereAnswersMayBecomeLongerThanTheModelWasMadeFor) {
+  const ScratchDirectory scratch;
+  const std::string eval = kEval + "--limit 3 --backends cpu --records '" +
+                           scratch.file("r.jsonl") + "' --max-new-tokens ";
+  const std::string err = expect_success(eval + "1024").err;
+  const std::string_view made = "sluice: warning: the longest prompt has ";
+  EXPECT_TRUE(err.starts_with(made)) << err;
+  EXPECT_EQ(err.rfind(made), 0u) << err;
+  EXPECT_TRUE(contains(err, " tokens and 1024 may follow, and the model was made for 1024 "))
+      << err;
+  EXPECT_EQ(expect_success(eval + "16").err, "");
+}
+
 TEST(EvalVerb, RefusesFaultsThatWriteOutsideTheirBuffers) {
   for (const std::string fault : {"output-overrun", "workspace-overrun", "zero-tokens-write"}) {
     expect_refusal(kEval + kShort + "--limit 1 --backends cpu --inject double:x --inject " + fault,

@@ -57,6 +57,35 @@ TEST(InspectVerb, ExitsOneAndNamesTheFieldWhenNobodyTakesTheLayer) {
       << outcome.out;
 }
 
+// The config alone has a backend for every layer; the files are another matter.
+TEST(InspectVerb, ExitsOneAndListsTensorsThatContradictTheConfig) {
+  const ScratchDirectory scratch;
+  std::filesystem::copy(kModel, scratch.file("model"));
+  auto config = nlohmann::json::parse(scratch.read("model/config.json"));
+  config["moe_intermediate_size"] = config["moe_intermediate_size"].get<int>() + 8;
+  config["num_hidden_layers"] = config["num_hidden_layers"].get<int>() + 1;
+  config["layer_types"].push_back("full_attention");
+  scratch.write("model/config.json", config.dump());
+  const std::string inspect = "inspect '" + scratch.file("model") + "' ";
+  for (const std::string options : {"", "--load"}) {
+    const Outcome outcome = run_sluice(inspect + options);
+    EXPECT_EQ(outcome.code, 1) << outcome.out << outcome.err;
+    EXPECT_TRUE(contains(outcome.out, "the checkpoint's tensors are not those of its config:\n  "))
+        << outcome.out;
+    EXPECT_TRUE(contains(outcome.out, "\n  misshapen: \"model.layers.")) << outcome.out;
+    EXPECT_TRUE(contains(outcome.out, " more\n")) << outcome.out;
+  }
+  const Outcome outcome = run_sluice(inspect + "--json -");
+  EXPECT_EQ(outcome.code, 1) << outcome.err;
+  const auto problems = nlohmann::json::parse(outcome.out)["tensor_problems"];
+  ASSERT_EQ(problems.size(), 21u);
+  EXPECT_TRUE(problems[0].get<std::string>().starts_with("misshapen: \"model.layers."))
+      << problems[0];
+  EXPECT_EQ(nlohmann::json::parse(
+                expect_success("inspect '" + kModel + "' --json -").out)["tensor_problems"],
+            nlohmann::json::array());
+}
+
 TEST(InspectVerb, ReadsAConfigOfAnyKnownFamily) {
   const std::string data = SLUICE_TEST_DATA "/configs/";
   EXPECT_TRUE(contains(expect_success("inspect --config '" + data + "glm_4_5.json'").out,
@@ -169,6 +198,36 @@ TEST(RunVerb, SameSeedSameText) {
   EXPECT_NE(expect_success(common + "2").out, first);
   expect_refusal(common + "1 --top-p 1.5", "top_p");
   expect_refusal("run --model '" + kModel + "' --system x hi", "--chat");
+}
+
+// The demo model was made for 1024 positions.
+TEST(RunVerb, WarnsOnceWhereTheTextMayBecomeLongerThanTheModelWasMadeFor) {
+  const std::string run = "run --model '" + kModel + "' --stop . 'Tess has 3.' --max-new-tokens ";
+  const std::size_t prompt =
+      nlohmann::json::parse(expect_success("tokenize --model '" + kModel + "' 'Tess has 3.'").out)
+          .size();
+  const auto warning = [&](std::size_t more) {
+    return "sluice: warning: the prompt has " + std::to_string(prompt) + " tokens and " +
+           std::to_string(more) + " may follow, and the model was made for 1024 ";
+  };
+  const Outcome longer = expect_success(run + std::to_string(1025 - prompt));
+  EXPECT_TRUE(longer.err.starts_with(warning(1025 - prompt))) << longer.err;
+  EXPECT_EQ(std::count(longer.err.begin(), longer.err.end(), '\n'), 1) << longer.err;
+  EXPECT_EQ(expect_success(run + std::to_string(1024 - prompt)).err, "");
+  EXPECT_TRUE(contains(expect_success(run + "9223372036854775807").err, "made for 1024"));
+}
+
+TEST(LogitsVerb, WarnsOfIdsBeyondTheModelsPositions) {
+  const ScratchDirectory scratch;
+  const auto warnings = [&](std::size_t ids) {
+    const std::string file = scratch.write("ids.json", nlohmann::json(std::vector(ids, 5)).dump());
+    return expect_success("logits --model '" + kModel + "' --ids '" + file + "' --out '" +
+                          scratch.file("l.safetensors") + "'")
+        .err;
+  };
+  EXPECT_EQ(warnings(1024), "");
+  EXPECT_TRUE(warnings(1025).starts_with(
+      "sluice: warning: the longest list has 1025 tokens, and the model was made for 1024 "));
 }
 
 }  // namespace

@@ -66,6 +66,20 @@ TEST(Usage, EveryVerbTakesTheBackendOfTheEnvironment) {
   }
 }
 
+// Before any of it is taken, which may take minutes to fail.
+TEST(Usage, ABenchmarkThatNoMemoryHoldsSaysWhatItNeeds) {
+  expect_refusal("bench moe --shape 100000,100000,512,8 --tokens 1 --peer none --threads 1",
+                 "custom, H 100000, I 100000, E 512, needs 30900.5 GB of memory (packed weights "
+                 "30720.0 GB, the values that are packed 60.0 GB, the comparison 120.0 GB, ");
+}
+
+TEST(Usage, ABenchmarkCountsItsThreads) {
+  const std::string bench = "bench moe --shape 64,64,4,2 --tokens 1 --seconds 0.01 --peer none";
+  EXPECT_TRUE(contains(expect_success(bench + " --threads 1").out, ", 1 thread, "));
+  EXPECT_TRUE(contains(expect_success(bench + " --threads 2").out, ", 2 threads, "));
+  EXPECT_TRUE(contains(expect_success(bench).out, ", 2 threads, "));  // SLUICE_THREADS of the tests
+}
+
 // The library behind the options would wrap the first two around and take the rest.
 TEST(Usage, NumbersAreWhatWasTyped) {
   for (const std::string command :
@@ -269,8 +283,9 @@ TEST(Usage, OptionsThatAModeWouldIgnoreAreRefused) {
   expect_refusal("tokenize --model x --decode --chat [1]", " excludes ");
   expect_refusal("tokenize --model x --chat --no-special hi", " excludes ");
   expect_refusal("run --model x --file y prompt", "excludes");
-  for (const std::string option : {"--top-k 3", "--top-p 0.5", "--min-p 0.1"}) {
+  for (const std::string option : {"--top-k 3", "--top-p 0.5", "--min-p 0.1", "--seed 7"}) {
     expect_refusal("run --model x hi " + option, "does nothing at temperature 0");
+    expect_refusal("run --model x --temperature 0 hi " + option, "give --temperature above 0, or");
   }
   expect_success("run --model " + tiny + "--max-new-tokens 1 --temperature 1 --top-k 3 hi");
   expect_refusal("layer --spec x --weights x --input x --out y --json y",

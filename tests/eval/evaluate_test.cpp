@@ -100,6 +100,19 @@ TEST(Evaluate, MetersPromptsApartFromDecoding) {
   EXPECT_EQ(times.decode.tokens, 7);  // the end token is chosen, never fed
 }
 
+TEST(Evaluate, TellsHowLongASequenceMayBecome) {
+  const auto asked = problems(3);
+  EvalOptions with = options();
+  const auto prompt = std::ssize(build_prompt({}, asked[2].question));  // a token per character
+  SequenceLength longest = longest_sequence(character_tokenizer(), asked, with);
+  EXPECT_EQ(longest.prompt, prompt);
+  EXPECT_EQ(longest.behind, 256);
+  with.max_new_tokens = 2;  // the solution is longer: it is fed, too
+  longest = longest_sequence(character_tokenizer(), asked, with);
+  EXPECT_EQ(longest.prompt, prompt);
+  EXPECT_EQ(longest.behind, std::ssize(" " + asked[2].answer));
+}
+
 TEST(Evaluate, StopsBeforeAnInventedQuestion) {
   ScriptedModel model(" #### 7\nQuestion", kHeight);  // then the end token
   ScriptedModel rambling(" #### 7\n\nQuestion:", kHeight);

@@ -14,6 +14,7 @@ namespace {
 using test::ScratchDirectory;
 
 const std::vector<std::string> kSubjects{"reference", "cpu + drop:router.routed_scaling_factor"};
+constexpr std::size_t kProblems = 6;
 constexpr const char* kSettings = R"({"model": "m1", "shots": 5})";
 
 EvalAnswer answer(TokenId id) {
@@ -45,7 +46,7 @@ void expect_equal(const EvalAnswer& a, const EvalAnswer& b) {
 class Records : public ::testing::Test {
  protected:
   void write_two_problems() {
-    EvalRecords records(path, kSettings, kSubjects, false);
+    EvalRecords records(path, kSettings, kSubjects, kProblems, false);
     const std::vector<std::size_t> problems{3, 0};
     const std::vector<std::vector<EvalAnswer>> answers{{answer(1), answer(2)},
                                                        {answer(3), answer(4)}};
@@ -53,7 +54,7 @@ class Records : public ::testing::Test {
   }
   std::string resume_error(const std::string& settings = kSettings) {
     try {
-      EvalRecords(path, settings, kSubjects, true);
+      EvalRecords(path, settings, kSubjects, kProblems, true);
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::user);
       return error.what();
@@ -67,7 +68,7 @@ class Records : public ::testing::Test {
 
 TEST_F(Records, ComeBackBitForBit) {
   write_two_problems();
-  const EvalRecords records(path, kSettings, kSubjects, true);
+  const EvalRecords records(path, kSettings, kSubjects, kProblems, true);
   ASSERT_TRUE(records.find(3));
   expect_equal(records.find(3)->at(0), answer(1));
   expect_equal(records.find(3)->at(1), answer(2));
@@ -81,12 +82,12 @@ TEST_F(Records, ComeBackBitForBit) {
 TEST_F(Records, AddUpOverSeveralRuns) {
   write_two_problems();
   {
-    EvalRecords again(path, kSettings, kSubjects, true);
+    EvalRecords again(path, kSettings, kSubjects, kProblems, true);
     again.append(std::vector<std::size_t>{1},
                  std::vector<std::vector<EvalAnswer>>{{answer(5), answer(6)}},
                  std::vector{times(1), times(1)});
   }
-  const EvalRecords records(path, kSettings, kSubjects, true);
+  const EvalRecords records(path, kSettings, kSubjects, kProblems, true);
   expect_equal(records.find(1)->at(1), answer(6));
   expect_equal(records.find(0)->at(0), answer(3));
   EXPECT_EQ(records.times()[0].prefill.tokens, 200);
@@ -100,17 +101,17 @@ TEST_F(Records, ForgetOnlyTheLineThatWasBeingWritten) {
   const std::size_t fourth_line = whole.find("\"problem\":0", third_line + 1);
   scratch.write("records.jsonl", whole.substr(0, fourth_line + 40));
   {
-    EvalRecords records(path, kSettings, kSubjects, true);
+    EvalRecords records(path, kSettings, kSubjects, kProblems, true);
     EXPECT_TRUE(records.find(3));
     EXPECT_FALSE(records.find(0));
     records.append(std::vector<std::size_t>{0},
                    std::vector<std::vector<EvalAnswer>>{{answer(3), answer(4)}},
                    std::vector{times(1), times(1)});
   }
-  expect_equal(EvalRecords(path, kSettings, kSubjects, true).find(0)->at(1), answer(4));
+  expect_equal(EvalRecords(path, kSettings, kSubjects, kProblems, true).find(0)->at(1), answer(4));
   // A run that died before its first line was whole starts anew.
   scratch.write("records.jsonl", "{\"sluice_ev");
-  EXPECT_FALSE(EvalRecords(path, kSettings, kSubjects, true).find(3));
+  EXPECT_FALSE(EvalRecords(path, kSettings, kSubjects, kProblems, true).find(3));
 }
 
 TEST_F(Records, KeepTheTimesOfEveryBatchWhoseAnswersTheyKeep) {
@@ -118,7 +119,7 @@ TEST_F(Records, KeepTheTimesOfEveryBatchWhoseAnswersTheyKeep) {
   const std::string whole = scratch.read("records.jsonl");
   for (std::size_t end = whole.size(); end > 0; --end) {
     scratch.write("records.jsonl", whole.substr(0, end));
-    const EvalRecords records(path, kSettings, kSubjects, true);
+    const EvalRecords records(path, kSettings, kSubjects, kProblems, true);
     if (!records.find(3) && !records.find(0)) break;
     EXPECT_EQ(records.times()[0].prefill.tokens, 100) << end;
     EXPECT_EQ(records.times()[1].prefill.tokens, 100) << end;
@@ -156,6 +157,24 @@ TEST_F(Records, NameTheDamagedLine) {
   EXPECT_NE(resume_error().find("does not hold records"), std::string::npos);
 }
 
+TEST_F(Records, RefuseProblemsThatThereAreNone) {
+  write_two_problems();
+  const std::string whole = scratch.read("records.jsonl");
+  for (const std::string problem : {"6", "18446744073709551615"}) {
+    std::string beyond = whole;
+    beyond.replace(beyond.rfind("\"problem\":0,"), 12, "\"problem\":" + problem + ",");
+    scratch.write("records.jsonl", beyond);
+    EXPECT_NE(resume_error().find("line 7: a record of problem " + problem +
+                                  " (counted from 0), and there are 6 problems"),
+              std::string::npos)
+        << resume_error();
+  }
+  std::string last = whole;
+  last.replace(last.rfind("\"problem\":0,"), 12, "\"problem\":5,");
+  scratch.write("records.jsonl", last);
+  EXPECT_EQ(resume_error(), "accepted");
+}
+
 // Comparing, copying and printing values recurse.
 TEST_F(Records, RefuseAHeaderOfAnyDepth) {
   const std::string deep(100'000, '[');
@@ -176,19 +195,19 @@ TEST_F(Records, RefuseAHeaderOfAnyDepth) {
 TEST_F(Records, AFreshRunMovesTheOldOneAside) {
   write_two_problems();
   const std::string whole = scratch.read("records.jsonl");
-  { EvalRecords records(path, R"({"model": "m2"})", kSubjects, false); }
+  { EvalRecords records(path, R"({"model": "m2"})", kSubjects, kProblems, false); }
   EXPECT_EQ(scratch.read("records.jsonl.old"), whole);
   EXPECT_EQ(scratch.read("records.jsonl").find("\"problem\""), std::string::npos);
   // Nor does a third lose the second.
   const std::string second = scratch.read("records.jsonl");
-  { EvalRecords records(path, kSettings, kSubjects, false); }
+  { EvalRecords records(path, kSettings, kSubjects, kProblems, false); }
   EXPECT_EQ(scratch.read("records.jsonl.old"), whole);
   EXPECT_EQ(scratch.read("records.jsonl.old.2"), second);
 }
 
 TEST_F(Records, NeitherRunTouchesAFileThatIsBeingWritten) {
-  EvalRecords first(path, kSettings, kSubjects, false);
-  EXPECT_THROW(EvalRecords(path, kSettings, kSubjects, false), Error);
+  EvalRecords first(path, kSettings, kSubjects, kProblems, false);
+  EXPECT_THROW(EvalRecords(path, kSettings, kSubjects, kProblems, false), Error);
   EXPECT_EQ(scratch.read("records.jsonl.old"), "");
   EXPECT_NE(scratch.read("records.jsonl"), "");
 }
@@ -202,12 +221,12 @@ TEST_F(Records, AStrangersFileIsNotCutOff) {
 // Reading /dev/full or /dev/zero never ends.
 TEST_F(Records, ADeviceIsWrittenAndNeverRead) {
   for (const std::string device : {"/dev/zero", "/dev/null"}) {
-    EvalRecords(device, kSettings, kSubjects, false)
+    EvalRecords(device, kSettings, kSubjects, kProblems, false)
         .append(std::vector<std::size_t>{0},
                 std::vector<std::vector<EvalAnswer>>{{answer(1), answer(2)}},
                 std::vector{times(1), times(1)});
     try {
-      EvalRecords(device, kSettings, kSubjects, true);
+      EvalRecords(device, kSettings, kSubjects, kProblems, true);
       ADD_FAILURE() << device;
     } catch (const Error& error) {
       EXPECT_NE(std::string(error.what()).find(device + " is not a regular file"),
@@ -215,24 +234,24 @@ TEST_F(Records, ADeviceIsWrittenAndNeverRead) {
           << error.what();
     }
   }
-  EXPECT_THROW(EvalRecords("/dev/full", kSettings, kSubjects, false), Error);
+  EXPECT_THROW(EvalRecords("/dev/full", kSettings, kSubjects, kProblems, false), Error);
 }
 
 TEST_F(Records, OneWriterAtATime) {
-  const EvalRecords first(path, kSettings, kSubjects, false);
+  const EvalRecords first(path, kSettings, kSubjects, kProblems, false);
   EXPECT_NE(resume_error().find("another evaluation"), std::string::npos);
 }
 
 TEST_F(Records, KeepNaNAsNaN) {
   {
-    EvalRecords records(path, kSettings, kSubjects, false);
+    EvalRecords records(path, kSettings, kSubjects, kProblems, false);
     EvalAnswer broken = answer(1);
     broken.kl = std::numeric_limits<double>::quiet_NaN();
     records.append(std::vector<std::size_t>{0},
                    std::vector<std::vector<EvalAnswer>>{{broken, answer(2)}},
                    std::vector{times(1), times(1)});
   }
-  const EvalRecords records(path, kSettings, kSubjects, true);
+  const EvalRecords records(path, kSettings, kSubjects, kProblems, true);
   EXPECT_TRUE(std::isnan(records.find(0)->at(0).kl));
 }
 

@@ -37,6 +37,7 @@ TEST(Describe, TrinityMini) {
   const ModelDescription model = describe_model(published("trinity_mini").dump());
   EXPECT_EQ(model.model_type, "afmoe");
   EXPECT_EQ(model.tensors.size(), 12031u);
+  EXPECT_EQ(model.max_positions, 131072);
   ASSERT_EQ(model.layers.size(), 32u);
   EXPECT_EQ(model.layers[2].mixer, "sliding_attention");
   EXPECT_EQ(model.layers[3].mixer, "full_attention");
@@ -55,6 +56,7 @@ TEST(Describe, KimiLinearInEveryDialect) {
   for (const char* name : {"kimi_linear_48b", "kimi_linear_48b_saved", "kimi_linear_48b_class"}) {
     const ModelDescription model = describe_model(published(name).dump());
     EXPECT_EQ(model.tensors.size(), 20493u) << name;
+    EXPECT_EQ(model.max_positions, 1048576) << name;  // under either name
     ASSERT_EQ(model.layers.size(), 27u);
     for (const LayerDescription& layer : model.layers) {
       const std::vector<std::int64_t> mla{3, 7, 11, 15, 19, 23, 26};
@@ -79,6 +81,12 @@ TEST(Describe, OptionsReachTheSpec) {
   EXPECT_EQ(moe->experts.activation_format, ActivationFormat::bf16);
   EXPECT_FALSE(describe_model(kimi).layers[1].moe->router.weights_from_biased_scores);
   EXPECT_THROW(describe_model(published("trinity_mini").dump(), options), Error);
+}
+
+TEST(Describe, AConfigNeedNotSayHowLongASequenceMayBe) {
+  json config = published("trinity_mini");
+  config.erase("max_position_embeddings");
+  EXPECT_EQ(describe_model(config.dump()).max_positions, std::nullopt);
 }
 
 struct Hostile {
@@ -128,6 +136,7 @@ INSTANTIATE_TEST_SUITE_P(
         Hostile{"trinity_mini", R"({"head_dim": 127})", "head_dim"},
         Hostile{"trinity_mini", R"({"head_dim": null})", "head_dim"},
         Hostile{"trinity_mini", R"({"sliding_window": 0})", "sliding_window"},
+        Hostile{"trinity_mini", R"({"max_position_embeddings": 0})", "max_position_embeddings"},
         Hostile{"trinity_mini", R"({"rms_norm_eps": -1e-5})", "rms_norm_eps"},
         Hostile{"trinity_mini", R"({"rope_theta": null})", "rope_theta"},
         Hostile{"trinity_mini", R"({"rope_parameters": {"rope_theta": 500}})", "rope_theta"},

@@ -35,240 +35,37 @@ is another method). Errors are sluice.Error, naming the argument.
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
 from .. import _arrays
-from .._core import Backend, MoeSpec, Tensor
+from .._core import Backend, Tensor
 from .._errors import Error
-from .._layer import Layer, layer
-from . import _flashinfer_layout as layout
 from ._flashinfer_enums import ActivationType, RoutingMethodType, WeightLayout
-from ._packed_layers import CacheInfo, PackedLayers, SmallValues
+from ._flashinfer_fields import member, refuse, routing_fields
+from ._flashinfer_layers import find_layer, packed_layers
+from ._packed_layers import CacheInfo
 
 __all__ = ["ActivationType", "CacheInfo", "RoutingMethodType", "WeightLayout", "cache_info",
            "clear_cache", "trtllm_bf16_moe", "trtllm_bf16_routed_moe"]
 
-_ACTIVATIONS = {
-    ActivationType.Gelu: "gelu",
-    ActivationType.Silu: "silu",
-    ActivationType.Swiglu: "swiglu",
-    ActivationType.Geglu: "geglu",
-    ActivationType.GegluTanh: "geglu_tanh",
-    ActivationType.Relu2: "relu2",
-    ActivationType.Identity: "identity",
-}
-_GATED = {ActivationType.Swiglu, ActivationType.Geglu, ActivationType.GegluTanh}
-_NORMALISING = {RoutingMethodType.DeepSeekV3, RoutingMethodType.MiniMax2,
-                RoutingMethodType.SigmoidRenorm, RoutingMethodType.RenormalizeNaive}
-
-_layers = PackedLayers()
-_small = SmallValues()
-
 
 def cache_info() -> CacheInfo:
     """How many packed layers are held, and how often calls packed and reused."""
-    return _layers.info()
+    return packed_layers.info()
 
 
 def clear_cache() -> None:
     """Forgets all packed weights: they are packed again when next seen."""
-    _layers.clear()
-
-
-def _refuse(message: str) -> Error:
-    return Error(message, "unsupported")
-
-
-def _member(kind: type, value: int, name: str) -> Any:
-    try:
-        return kind(value)
-    except ValueError:
-        raise Error(f"{name} is {value!r}; choose among "
-                    + ", ".join(f"{m.value} {m.name}" for m in kind)) from None
-
-
-def _groups(method: RoutingMethodType, n_group: int | None,
-            topk_group: int | None) -> dict[str, int]:
-    groups, kept = n_group or 1, topk_group or 1
-    if groups == 1:
-        if kept != 1:
-            raise Error(f"topk_group is {topk_group} and n_group {n_group}; groups need both")
-        return {}
-    if method is not RoutingMethodType.DeepSeekV3:
-        raise _refuse(f"n_group is {n_group}; FlashInfer defines groups for DeepSeekV3 only, and "
-                      f"the routing method is {method.name}")
-    if topk_group is None:
-        raise Error(f"n_group is {n_group} and topk_group is None; groups need both")
-    return {"n_group": groups, "topk_group": topk_group}
-
-
-def _routing(method: RoutingMethodType, norm_topk_prob: bool, n_group: int | None,
-             topk_group: int | None) -> dict[str, Any]:
-    if method is RoutingMethodType.Unspecified:
-        raise _refuse("routing_method_type is Unspecified; name the method")
-    fields: dict[str, Any] = {"routing_method": method.name, "e_score_correction_bias": False}
-    fields |= _groups(method, n_group, topk_group)
-    if not norm_topk_prob:
-        if method is RoutingMethodType.Renormalize:
-            raise _refuse("norm_topk_prob is False; Renormalize is a softmax over the chosen "
-                          "experts, and without normalisation it is the method Default")
-        if method in _NORMALISING:
-            fields |= {"norm_topk_prob": False, "norm_eps": 0.0, "norm_rule": "add"}
-    return fields
-
-
-def _constant(values: Any, name: str, experts: int) -> float | None:
-    """The one value of a per-expert array."""
-    if values is None:
-        return None
-    array = _arrays.view(values, name)
-    if array.shape != (experts,) or array.dtype != "F32":
-        raise Error(f"{name} has shape {array.shape} and dtype {array.dtype}; it must be "
-                    f"[{experts}] F32")
-    if experts == 0:
-        return None  # of a rank without experts: nothing depends on it
-    floats = _small.bits(values, name)
-    if not (floats == floats[0]).all():
-        raise _refuse(f"{name} differs between experts ({floats.min()} … {floats.max()}); a layer "
-                      "here has one value for all")
-    return float(floats[0])
-
-
-def _activation(activation_type: int, experts: int, alpha: Any, beta: Any,
-                limit: Any) -> tuple[dict[str, Any], bool]:
-    kind = _member(ActivationType, activation_type, "activation_type")
-    if kind not in _ACTIVATIONS:
-        raise _refuse(f"activation_type is {kind.name}; there are "
-                      + ", ".join(known.name for known in _ACTIVATIONS))
-    fields: dict[str, Any] = {"activation": _ACTIVATIONS[kind]}
-    given = {"swiglu_alpha": ("gemm1_alpha", alpha), "swiglu_beta": ("gemm1_beta", beta),
-             "swiglu_limit": ("gemm1_clamp_limit", limit)}
-    for field, (name, values) in given.items():
-        value = _constant(values, name, experts)
-        if value is None:
-            continue
-        if kind is not ActivationType.Swiglu:
-            raise Error(f"{name} is given and activation_type is {kind.name}; it belongs to Swiglu")
-        fields[field] = value
-    return fields, kind in _GATED
-
-
-def _weight_rows(weights: Any, name: str, experts: int, blocked: bool) -> tuple[int, int]:
-    """(rows, columns) of one expert's matrix, after the checks that need no values."""
-    array = _arrays.view(weights, name)
-    if array.dtype != "BF16":
-        raise Error(f"{name} is {array.dtype}; it must be BF16")
-    if len(array.shape) != (4 if blocked else 3) or array.shape[0] != experts:
-        wanted = "[local experts, K / 64, rows, 64]" if blocked else "[local experts, rows, K]"
-        raise Error(f"{name} has shape {array.shape}; with {experts} local experts and "
-                    f"{'BlockMajorK' if blocked else 'MajorK'} it must be {wanted}")
-    if blocked:
-        return array.shape[2], array.shape[1] * array.shape[3]
-    return array.shape[1], array.shape[2]
-
-
-def _bias_bytes(routing_bias: Any) -> tuple[str, bytes] | None:
-    """The bias by value: engines cast it anew for every call."""
-    if routing_bias is None:
-        return None
-    bits = _small.bits(routing_bias, "routing_bias")
-    return (bits.dtype.name, bits.tobytes())
-
-
-def _backend_key(backend: str | Backend) -> Any:
-    return backend if isinstance(backend, str) else id(backend)
-
-
-def _pack(spec: MoeSpec, gemm1: Any, gemm2: Any, bias: Any, shuffled: bool, blocked: bool,
-          gated: bool, backend: str | Backend) -> Layer:
-    def restored(stored: Any, name: str, gated: bool) -> Any:
-        how = dict(gated=gated, shuffled=shuffled, blocked=blocked)
-        if _arrays.view(stored, name).device != "cpu":
-            return layout.restore(stored, name, **how)  # torch, on its device
-        return Tensor(layout.restore(_arrays.bits_of(stored, name), name, **how), "BF16")
-
-    weights: dict[str, Any] = {"gate_up_proj": restored(gemm1, "gemm1_weights", gated),
-                               "down_proj": restored(gemm2, "gemm2_weights", False)}
-    if bias is not None:
-        weights["e_score_correction_bias"] = bias
-    return layer(spec, weights, backend)
-
-
-def _integer(value: Any, name: str) -> int:
-    """What int() would cut or parse is a slip of the caller's: 8.7 experts, or "8" of them."""
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise Error(f"{name} is {value!r}; it must be an integer") from None
-
-
-def _real(value: Any, name: str) -> float:
-    if not isinstance(value, (str, bytes)):
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            pass
-    raise Error(f"{name} is {value!r}; it must be a number")
-
-
-def _find_layer(
-    *, routing: dict[str, Any], hidden_states: Any, routing_bias: Any, gemm1_weights: Any,
-    gemm2_weights: Any, num_experts: int, top_k: int, intermediate_size: int,
-    local_expert_offset: int, local_num_experts: int, routed_scaling_factor: float | None,
-    use_shuffled_weight: bool, weight_layout: int, activation_type: int, gemm1_alpha: Any,
-    gemm1_beta: Any, gemm1_clamp_limit: Any, backend: str | Backend,
-) -> Layer:
-    """The packed layer of a call."""
-    num_experts = _integer(num_experts, "num_experts")
-    top_k = _integer(top_k, "top_k")
-    intermediate_size = _integer(intermediate_size, "intermediate_size")
-    local_expert_offset = _integer(local_expert_offset, "local_expert_offset")
-    local_num_experts = _integer(local_num_experts, "local_num_experts")
-    hidden = _arrays.view(hidden_states, "hidden_states")
-    if hidden.dtype != "BF16" or len(hidden.shape) != 2:
-        raise Error(f"hidden_states has shape {hidden.shape} and dtype {hidden.dtype}; it must be "
-                    "[tokens, hidden_size] BF16")
-    stored = _member(WeightLayout, weight_layout, "weight_layout")
-    if stored is WeightLayout.MajorMn:
-        raise _refuse("weight_layout is MajorMn; there are MajorK and BlockMajorK")
-    blocked = stored is WeightLayout.BlockMajorK
-    activation, gated = _activation(activation_type, local_num_experts, gemm1_alpha, gemm1_beta,
-                                    gemm1_clamp_limit)
-    rows = intermediate_size * (2 if gated else 1)
-    expected = {"gemm1_weights": (gemm1_weights, (rows, hidden.shape[1])),
-                "gemm2_weights": (gemm2_weights, (hidden.shape[1], intermediate_size))}
-    for name, (weights, shape) in expected.items():
-        got = _weight_rows(weights, name, local_num_experts, blocked)
-        if got != shape:
-            raise Error(f"{name} holds matrices {list(got)}; hidden_size {hidden.shape[1]} and "
-                        f"intermediate_size {intermediate_size} make them {list(shape)}")
-    fields: dict[str, Any] = dict(
-        num_experts=num_experts, top_k=top_k, hidden_size=hidden.shape[1],
-        intermediate_size=intermediate_size, **routing, **activation)
-    fields["routed_scaling_factor"] = (
-        1.0 if routed_scaling_factor is None
-        else _real(routed_scaling_factor, "routed_scaling_factor"))
-    fields["e_score_correction_bias"] = routing_bias is not None
-    if (local_expert_offset, local_num_experts) != (0, num_experts):
-        fields |= {"local_expert_offset": local_expert_offset,
-                   "num_local_experts": local_num_experts}
-    spec = MoeSpec(**fields)
-    key = (spec, bool(use_shuffled_weight), blocked, _bias_bytes(routing_bias),
-           _backend_key(backend))
-    return _layers.get(
-        (gemm1_weights, gemm2_weights), key,
-        lambda: _pack(spec, gemm1_weights, gemm2_weights, routing_bias, bool(use_shuffled_weight),
-                      blocked, gated, backend))
+    packed_layers.clear()
 
 
 def _refuse_partial_results(do_finalize: bool, gemm1_lora_delta: Any = None) -> None:
     if not do_finalize:
-        raise _refuse("do_finalize is False; only the finished output is computed here")
+        raise refuse("do_finalize is False; only the finished output is computed here")
     if gemm1_lora_delta is not None:
-        raise _refuse("gemm1_lora_delta is given; there is no LoRA here")
+        raise refuse("gemm1_lora_delta is given; there is no LoRA here")
 
 
 def _record(routing_replay_out: Any, topk_ids: Any) -> None:
@@ -330,9 +127,9 @@ def trtllm_bf16_moe(
     """
     del enable_pdl, tune_max_num_tokens  # how, not what
     _refuse_partial_results(do_finalize)
-    method = _member(RoutingMethodType, routing_method_type, "routing_method_type")
-    found = _find_layer(
-        routing=_routing(method, norm_topk_prob, n_group, topk_group),
+    method = member(RoutingMethodType, routing_method_type, "routing_method_type")
+    found = find_layer(
+        routing=routing_fields(method, norm_topk_prob, n_group, topk_group),
         hidden_states=hidden_states, routing_bias=routing_bias, gemm1_weights=gemm1_weights,
         gemm2_weights=gemm2_weights, num_experts=num_experts, top_k=top_k,
         intermediate_size=intermediate_size, local_expert_offset=local_expert_offset,
@@ -402,11 +199,11 @@ def trtllm_bf16_routed_moe(
     del enable_pdl, tune_max_num_tokens, n_group, topk_group
     _refuse_partial_results(do_finalize, gemm1_lora_delta)
     if routed_scaling_factor is not None and routed_scaling_factor != 1.0:
-        raise _refuse(f"routed_scaling_factor is {routed_scaling_factor}; given weights are final: "
-                      "multiply them by it and pass None")
-    method = _member(RoutingMethodType, routing_method_type, "routing_method_type")
+        raise refuse(f"routed_scaling_factor is {routed_scaling_factor}; given weights are final: "
+                     "multiply them by it and pass None")
+    method = member(RoutingMethodType, routing_method_type, "routing_method_type")
     llama4 = method is RoutingMethodType.Llama4
-    found = _find_layer(
+    found = find_layer(
         routing={"apply_router_weight_on_input": True} if llama4 else {},
         hidden_states=hidden_states, routing_bias=None, gemm1_weights=gemm1_weights,
         gemm2_weights=gemm2_weights, num_experts=num_experts, top_k=top_k,

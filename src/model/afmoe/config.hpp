@@ -1,6 +1,7 @@
 // AFMoE's config.json (arcee-ai/Trinity).
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@ namespace sluice::afmoe {
 struct Config {
   std::int64_t vocab_size = 0;
   std::int64_t hidden_size = 0;
+  std::optional<std::int64_t> max_positions;
   std::int64_t num_hidden_layers = 0;
   std::int64_t num_dense_layers = 0;  // the first ones
   std::int64_t num_attention_heads = 0;

@@ -39,6 +39,7 @@ ModelDescription describe(const std::string& config_json, const ModelOptions& op
   description.model_type = "afmoe";
   description.vocab_size = config.vocab_size;
   description.hidden_size = config.hidden_size;
+  description.max_positions = config.max_positions;
   for (std::int64_t index = 0; index < config.num_hidden_layers; ++index) {
     LayerDescription layer;
     layer.index = index;
@@ -51,11 +52,16 @@ ModelDescription describe(const std::string& config_json, const ModelOptions& op
   return description;
 }
 
+void check(const Checkpoint& checkpoint) {
+  const Config config = read_config(checkpoint.config_text());
+  check_tensors(checkpoint.tensors(), expectations(config, checkpoint), harmless_tensor);
+}
+
 std::unique_ptr<Model> load(const Checkpoint& checkpoint, const ModelOptions& options) {
   const std::string json = checkpoint.config_text();
   const Config config = read_config(json);
   ModelDescription description = describe(json, options);
-  check_tensors(checkpoint.tensors(), expectations(config, checkpoint), harmless_tensor);
+  check(checkpoint);
   return std::make_unique<AfmoeModel>(config, std::move(description), WeightSource(checkpoint),
                                       options);
 }

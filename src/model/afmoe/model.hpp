@@ -11,6 +11,7 @@
 namespace sluice::afmoe {
 
 ModelDescription describe(const std::string& config_json, const ModelOptions& options);
+void check(const Checkpoint& checkpoint);
 std::unique_ptr<Model> load(const Checkpoint& checkpoint, const ModelOptions& options);
 
 class AfmoeModel final : public DecoderModel {

@@ -112,6 +112,7 @@ Config read_config(const std::string& json_text) {
   Config config;
   config.vocab_size = reader.integer("vocab_size", 1, kMostIds);
   config.hidden_size = reader.integer("hidden_size", 1, kMostWidth);
+  config.max_positions = find_max_positions(reader);
   config.num_hidden_layers = reader.integer("num_hidden_layers", 1, kMostLayers);
   config.intermediate_size = reader.integer("intermediate_size", 1, kMostWidth);
   config.mla = {.heads = reader.integer("num_attention_heads", 1, kMostHeads),

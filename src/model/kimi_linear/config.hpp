@@ -1,6 +1,7 @@
 // Kimi-Linear's config.json, in both dialects: Moonshot's released one and transformers' own.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@ namespace sluice::kimi_linear {
 struct Config {
   std::int64_t vocab_size = 0;
   std::int64_t hidden_size = 0;
+  std::optional<std::int64_t> max_positions;
   std::int64_t num_hidden_layers = 0;
   std::int64_t intermediate_size = 0;  // of the dense layers
   std::vector<bool> full_attention;    // per layer: MLA, else KDA

@@ -10,6 +10,7 @@
 namespace sluice::kimi_linear {
 
 ModelDescription describe(const std::string& config_json, const ModelOptions& options);
+void check(const Checkpoint& checkpoint);
 std::unique_ptr<Model> load(const Checkpoint& checkpoint, const ModelOptions& options);
 
 class KimiLinearModel final : public DecoderModel {
