@@ -137,7 +137,8 @@ TEST(CheckWeights, NamesEachWrongTensor) {
 
 TEST(CheckWeights, WithoutSharedExpertsTheirTensorsAreSuperfluous) {
   Layer layer = full_layer();
-  layer.spec.layer.num_shared_experts = 0;
+  layer.spec.layer.num_shared_experts = layer.spec.layer.shared_intermediate_size = 0;
+  layer.spec.layer.shared_expert_gate = false;
   const std::string text = complaint(layer);
   for (const char* name :
        {"shared.gate_proj", "shared.up_proj", "shared.down_proj", "shared_expert_gate"}) {
