@@ -10,14 +10,17 @@ function(sluice_module name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPS;PRIVATE_LIBS" ${ARGN})
   add_library(sluice_${name} STATIC ${arg_SOURCES})
   add_library(Sluice::${name} ALIAS sluice_${name})
+  set_target_properties(sluice_${name} PROPERTIES EXPORT_NAME ${name})  # installed, the same name
   target_compile_features(sluice_${name} PUBLIC cxx_std_20)
   target_include_directories(sluice_${name}
-    PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>
+    PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
     PRIVATE ${PROJECT_SOURCE_DIR}/src)
   foreach(dep IN LISTS arg_DEPS)
     target_link_libraries(sluice_${name} PUBLIC sluice_${dep})
   endforeach()
-  target_link_libraries(sluice_${name} PRIVATE sluice_warnings ${arg_PRIVATE_LIBS})
+  # Headers alone, in no public header of ours: who uses an installed copy needs none of them.
+  list(TRANSFORM arg_PRIVATE_LIBS REPLACE "^(nlohmann_json::nlohmann_json)$" "$<BUILD_INTERFACE:\\1>")
+  target_link_libraries(sluice_${name} PRIVATE $<BUILD_INTERFACE:sluice_warnings> ${arg_PRIVATE_LIBS})
   set_property(GLOBAL APPEND PROPERTY SLUICE_MODULES sluice_${name})
 endfunction()
 

@@ -54,7 +54,7 @@ struct AuditAllowances {
 struct AuditOptions {
   std::string suite = "quick";  // "quick", "full", or one class 'A' … 'Q'
   std::uint64_t seed = 1;
-  int rounds = 0;  // draws per check; 0: what the suite says
+  int rounds = 0;  // draws per check; 0: what the suite says, fewer is Error(user)
   // Cases keep this spec's fields instead of drawing them; widths above 128 are cut, but for the
   // check "own widths" of the suites quick, full, I and L. The report says which widths were cut,
   // and what was tested at its own (AuditReport::widths, own_widths).
@@ -151,8 +151,9 @@ struct AuditReport {
   bool ok() const { return failures.empty(); }
 };
 
-// Throws Error(unsupported) if the backend is not available here, Error(user) for an unknown suite
-// or a spec the backend refuses. Whatever the backend throws is a failure, not an exception.
+// Throws Error(unsupported) if the backend is not available here, Error(user) for an unknown suite,
+// negative rounds, or a spec the backend refuses. Whatever the backend throws is a failure, not an
+// exception.
 AuditReport audit(const Backend& backend, const AuditOptions& options = {});
 
 std::string audit_text(const AuditReport& report);  // the table for a pull request

@@ -124,7 +124,8 @@ class Backend {
   virtual bool batch_invariant() const = 0;
 };
 
-// Every non-neutral field that `backend` does not claim, then what supports() refuses.
+// Every non-neutral field that `backend` does not claim, then what supports() refuses. The spec is
+// one that validate() accepts.
 Support negotiate(const Backend& backend, const MoeSpec& spec);
 
 // Fastest first, reference last. One line per backend in backends/backend_list.cpp.
@@ -146,7 +147,8 @@ struct Choice {
 };
 
 // `forced` empty: SLUICE_BACKEND if set, else the first usable. A forced backend that is not usable
-// is Error(unsupported) naming each refused field; nothing is substituted.
+// is Error(unsupported) naming each refused field; nothing is substituted. A spec that contradicts
+// itself is Error(user), as validate() words it.
 Choice choose_backend(const MoeSpec& spec, std::string_view forced = {});
 
 }  // namespace sluice

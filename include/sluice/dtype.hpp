@@ -28,7 +28,8 @@ enum class DType : std::uint8_t {
   boolean
 };
 
-// Size of one element in bits: F4 packs two elements into a byte, so bytes would not do.
+// Size of one element in bits: F4 packs two elements into a byte, so bytes would not do. 0 for a
+// number that names no dtype.
 int bits(DType dtype);
 
 // "BF16", "F32", "I64", …: the spelling of the safetensors format.

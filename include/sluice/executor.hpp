@@ -21,9 +21,13 @@ class Task {
 class Executor {
  public:
   virtual ~Executor() = default;
+  // 1 … 4096, the same for as long as the object lives: workspaces are cut by it. Who is handed an
+  // executor with another number throws Error(user).
   virtual int workers() const = 0;
   // Calls task(0) … task(workers() - 1), each once, and returns when all have returned. The calling
-  // thread may be one of them. If calls throw, one of the exceptions is rethrown. Not reentrant.
+  // thread may be one of them. If calls throw, one of the exceptions is rethrown. Not reentrant: no
+  // task runs its own executor. Layers that share one may be called at once from several threads,
+  // and then so is this: one call waits for the other, as those of make_executor do.
   virtual void run(const Task& task) = 0;
 };
 

@@ -34,13 +34,15 @@ class MoeLayer {
   // With a collective this is a collective call: every rank constructs its layer, or all wait.
   MoeLayer(const MoeSpec& spec, const MoeWeights& weights, const LayerOptions& options = {});
   ~MoeLayer();
+  // Of a layer that was moved from, nothing may be called: destroy it, or assign another to it.
   MoeLayer(MoeLayer&&) noexcept;
   MoeLayer& operator=(MoeLayer&&) noexcept;
 
   // Checks shapes, dtypes and, for given routing on the host, ids (distinct, in range) and weights
   // (finite); Error(user) names the first offending token. With neither logits nor ids in `input`,
   // logits come from router_weight. Tokens may be 0. Sums over ranks when a collective was given.
-  // With one, every rank calls it, with as many tokens. The output must not overlap hidden_states.
+  // With one, every rank calls it, with as many tokens. No output may overlap an input or another
+  // output in memory: Error(user).
   // Grows an internal workspace when tokens exceed every earlier call; otherwise does not allocate.
   // Two calls of one layer, or of layers that share a LayerWorkspace, must not overlap in time, nor
   // come from a task of the layer's own executor. (In Python layers lock, so there they may.)
@@ -57,7 +59,10 @@ class MoeLayer {
   const MoeSpec& spec() const;
   const Backend& backend() const;
   const std::string& variant() const;
-  std::size_t weight_bytes() const;
+  std::size_t weight_bytes() const;  // packed, the router's too
+  // What a call of so many tokens holds, on host and device together: the experts' workspace (which
+  // alone workspace_limit bounds), the logits where the layer computes them, the partial sums of
+  // ranks. Error(user) for a negative count.
   std::size_t workspace_bytes(std::int64_t tokens) const;
   // The dtype that forward expects of `output` for hidden states of the given dtype.
   DType output_dtype(DType hidden) const;

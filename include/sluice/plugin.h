@@ -158,35 +158,38 @@ typedef struct sluice_tensor_list {
   uint64_t count;
 } sluice_tensor_list;
 
-/* Shapes as include/sluice/weights.hpp gives them. */
+/* Shapes and dtypes as include/sluice/weights.hpp gives them, in any form of its table of weight
+ * formats; I and S are those of this tp_rank. Matrices come in the dtype of weight_format, also
+ * where the caller held them in F32. */
 typedef struct sluice_weights {
   uint64_t struct_size;
-  sluice_tensor router_bias;             /* [E] */
+  sluice_tensor router_bias;             /* [E] F32 or BF16, as are the other biases */
   sluice_tensor e_score_correction_bias; /* [E] */
   sluice_tensor_list gate_up_proj;       /* each [2I, H], or [I, H] without a gate */
   sluice_tensor_list down_proj;          /* each [H, I] */
-  sluice_tensor gate_up_bias;            /* [local experts, 2I] */
+  sluice_tensor gate_up_bias;            /* [local experts, 2I or I], rows in gate_up_order */
   sluice_tensor down_bias;               /* [local experts, H] */
-  sluice_tensor shared_gate_up_proj;     /* [2S, H] */
-  sluice_tensor shared_down_proj;        /* [H, S] */
-  sluice_tensor shared_expert_gate;      /* [H] */
-  sluice_tensor_list gate_up_scale;      /* quantised formats only */
+  sluice_tensor shared_gate_up_proj; /* [2S, H]; F32, BF16 or F16 where weight_format has scales */
+  sluice_tensor shared_down_proj;    /* [H, S] */
+  sluice_tensor shared_expert_gate;  /* [H] or [1, H] F32, BF16 or F16 */
+  sluice_tensor_list gate_up_scale;  /* quantised formats only */
   sluice_tensor_list down_scale;
-  sluice_tensor gate_up_global_scale;
+  sluice_tensor gate_up_global_scale; /* nvfp4 only: [local experts] F32, multiplies */
   sluice_tensor down_global_scale;
 } sluice_weights;
 
 typedef struct sluice_forward_input {
   uint64_t struct_size;
   sluice_tensor hidden_states; /* [tokens, H] F32, BF16 or F16 */
-  sluice_tensor router_logits; /* [tokens, E] F32 or BF16; or the next two */
+  sluice_tensor router_logits; /* [tokens, E] F32 or BF16, without router_bias; or the next two */
   sluice_tensor topk_ids;      /* [tokens, K] I32 or I64, global ids */
-  sluice_tensor topk_weights;  /* [tokens, K] F32 or BF16, final */
+  sluice_tensor topk_weights;  /* [tokens, K] F32 or BF16, final: normalised and scaled, except that
+                                * apply_routed_scale_to_output still applies to the output */
 } sluice_forward_input;
 
 typedef struct sluice_forward_output {
   uint64_t struct_size;
-  sluice_out_tensor output;       /* [tokens, H] */
+  sluice_out_tensor output;       /* [tokens, H] F32, BF16 or F16, as output_dtype asks */
   sluice_out_tensor topk_ids;     /* optional [tokens, K] I32: what was chosen */
   sluice_out_tensor topk_weights; /* optional [tokens, K] F32: as applied */
 } sluice_forward_output;

@@ -108,10 +108,11 @@ struct MoeSpec {
   friend bool operator==(const MoeSpec&, const MoeSpec&) = default;
 };
 
-// Throws one Error(user) that lists every contradiction, each with field names and both values.
+// Throws one Error(user) that lists every contradiction, each with field names and both values, and
+// every enumeration that holds a number without a name.
 void validate(const MoeSpec& spec);
 
-// The names that JSON, tables and errors use.
+// The names that JSON, tables and errors use; "(no such value)" for a number without a name.
 std::string_view to_string(ScoreFunc value);
 std::string_view to_string(ScoreOrder value);
 std::string_view to_string(GroupScore value);
@@ -123,14 +124,15 @@ std::string_view to_string(WeightFormat value);
 std::string_view to_string(ActivationFormat value);
 std::string_view to_string(OutputDType value);
 
-// Derived quantities that several readers need; they carry no choice of their own.
+// Derived quantities that several readers need, of a spec that validate() accepts; they carry no
+// choice of their own.
 bool is_gated(Activation activation);
 std::int64_t gate_up_rows(const ExpertSpec& experts);  // 2I if gated, else I
 std::int64_t shared_width(const MoeSpec& spec);        // 0 without shared experts
 std::int64_t local_width(const MoeSpec& spec);         // I / tp_size: of this rank's weights
 std::int64_t local_shared_width(const MoeSpec& spec);  // shared_width / tp_size, likewise
 std::int64_t local_expert_count(const MoeSpec& spec);  // experts whose weights this rank holds
-// Local index of a global expert on this rank, or -1.
+// Local index of a global expert on this rank; -1 for one that is elsewhere, or is none.
 std::int64_t local_expert(const MoeSpec& spec, std::int64_t global_expert);
 
 // JSON as docs/semantics.md §5 draws it: parse(print(spec)) == spec. Unknown keys, wrong types and

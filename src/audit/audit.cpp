@@ -7,6 +7,7 @@
 #include "audit/diagnose/diagnose.hpp"
 #include "audit/session.hpp"
 #include "base/fail.hpp"
+#include "base/given_executor.hpp"
 
 namespace sluice {
 namespace auditing {
@@ -61,6 +62,10 @@ std::vector<CutWidth> cut_widths(const MoeSpec& given, const MoeSpec& audited) {
 }  // namespace
 
 void check_options(const AuditOptions& options) {
+  if (options.rounds < 0) {
+    fail(ErrorKind::user, "rounds is {}; give 1 or more draws per check, or 0 for the suite's own",
+         options.rounds);
+  }
   if (options.suite == "quick" || options.suite == "full" || is_class(options.suite)) return;
   fail(ErrorKind::user, "no suite is named \"{}\"; there are quick, full, and the classes A … Q",
        options.suite);
@@ -116,7 +121,7 @@ AuditReport run_session(const Backend& backend, const AuditOptions& options, Cas
 }
 
 AuditOptions with_executor(AuditOptions options) {
-  if (!options.load.executor) options.load.executor = make_executor();
+  options.load.executor = given_executor(options.load.executor);
   return options;
 }
 

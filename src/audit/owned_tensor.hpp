@@ -25,7 +25,8 @@ class OwnedTensor {
     return copy;
   }
 
-  bool given() const { return shape_.rank() > 0; }
+  // A scalar has no rank either, but an element.
+  bool given() const { return shape_.rank() > 0 || !bytes_.empty(); }
   DType dtype() const { return dtype_; }
   const Shape& shape() const { return shape_; }
   std::int64_t elements() const { return shape_.elements(); }

@@ -30,6 +30,7 @@ std::string asked_backend(std::string_view given) {
 }
 
 Choice choose_backend(const MoeSpec& spec, std::string_view forced) {
+  validate(spec);  // no backend's yes or no means anything for a layer that cannot be
   const std::string asked = asked_backend(forced);
   const Backend* only = asked.empty() ? nullptr : &backend(asked);
 

@@ -41,9 +41,14 @@ static_assert(rows_stand_in_enum_order());
 
 }  // namespace
 
-int bits(DType dtype) { return kRows[static_cast<std::size_t>(dtype)].bits; }
+// A C++ caller may cast any number into the enumeration, and an error must be able to print it.
+static bool is_dtype(DType dtype) { return static_cast<std::size_t>(dtype) < kRows.size(); }
 
-std::string_view to_string(DType dtype) { return kRows[static_cast<std::size_t>(dtype)].name; }
+int bits(DType dtype) { return is_dtype(dtype) ? kRows[static_cast<std::size_t>(dtype)].bits : 0; }
+
+std::string_view to_string(DType dtype) {
+  return is_dtype(dtype) ? kRows[static_cast<std::size_t>(dtype)].name : "(no such dtype)";
+}
 
 std::optional<DType> parse_dtype(std::string_view name) {
   for (const Row& row : kRows) {

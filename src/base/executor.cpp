@@ -18,6 +18,7 @@
 #include "base/environment.hpp"
 #include "base/fail.hpp"
 #include "base/float_mode.hpp"
+#include "base/given_executor.hpp"
 #include "base/usable_cores.hpp"
 
 namespace sluice {
@@ -27,9 +28,6 @@ namespace {
 // sleeps takes about ten: whoever waits spins first. A pause takes 20 to 70 ns, so that this is
 // some 50 us. With more workers than cores, spinning would keep others from the work waited for.
 constexpr int kSpins = 1000;
-
-// Beyond any machine: more is a slip, and would take a workspace for each.
-constexpr int kMostThreads = 4096;
 
 void pause_briefly() {
 #if defined(__x86_64__)

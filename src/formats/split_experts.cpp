@@ -10,6 +10,11 @@ ExpertMatrices split_experts(const TensorView& stacked) {
     fail(ErrorKind::user, "{} [] is one number; stack the experts' as [experts, …]",
          to_string(stacked.dtype));
   }
+  for (int axis = 0; axis < stacked.shape.rank(); ++axis) {
+    if (stacked.shape[axis] >= 0) continue;
+    fail(ErrorKind::user, "{} {} has the extent {}; extents are 0 or more",
+         to_string(stacked.dtype), to_string(stacked.shape), stacked.shape[axis]);
+  }
   Shape one;
   for (int axis = 1; axis < stacked.shape.rank(); ++axis) one.append(stacked.shape[axis]);
   // F4 holds two elements in a byte: an expert must not start in the middle of one.

@@ -227,6 +227,7 @@ void raise_weight_problems(const Problems& problems) {
 }  // namespace formats
 
 void check_weights(const MoeSpec& spec, const MoeWeights& weights) {
+  validate(spec);  // the shapes that are asked for divide by its sizes
   Problems problems;
   formats::find_weight_problems(spec, weights, problems);
   formats::raise_weight_problems(problems);

@@ -10,6 +10,7 @@
 
 #include "base/element.hpp"
 #include "base/fail.hpp"
+#include "layer/check_overlap.hpp"
 
 namespace sluice {
 namespace {
@@ -56,19 +57,6 @@ void check_given_weights(const TensorView& weights, std::int64_t tokens) {
       fail(ErrorKind::user, "topk_weights: token {}, slot {} is {}; weights must be finite",
            i / top_k, i % top_k, weight);
     }
-  }
-}
-
-// Backends read hidden states while they write the output (shared experts run last).
-void check_disjoint(const TensorView& hidden, const MutableTensorView& output) {
-  const auto bytes = [](const TensorView& tensor) {
-    return tensor.shape.elements() * bits(tensor.dtype) / 8;
-  };
-  const auto* in = static_cast<const char*>(hidden.data);
-  const auto* out = static_cast<const char*>(output.data);
-  if (in < out + bytes(output) && out < in + bytes(hidden)) {
-    fail(ErrorKind::user,
-         "output overlaps hidden_states in memory; give the output a buffer of its own");
   }
 }
 
@@ -121,7 +109,6 @@ Entry check_forward(const MoeSpec& spec, DType output_dtype, const ForwardInput&
 
   if (hidden.empty()) fail(ErrorKind::user, "hidden_states is not given");
   if (output.output.empty()) fail(ErrorKind::user, "output is not given");
-  check_disjoint(hidden, output.output);
   check_token_count(input.token_count, tokens);
   if (!output.topk_ids.empty()) {
     check_tensor("output topk_ids", output.topk_ids, {tokens, top_k}, {DType::i32});
@@ -143,6 +130,7 @@ Entry check_forward(const MoeSpec& spec, DType output_dtype, const ForwardInput&
       check_given_weights(input.topk_weights, counted_tokens(input));
     }
   }
+  check_overlap(input, output);
   return entry;
 }
 

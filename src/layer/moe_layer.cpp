@@ -8,6 +8,7 @@
 #include "base/aligned_buffer.hpp"
 #include "base/element.hpp"
 #include "base/fail.hpp"
+#include "base/given_executor.hpp"
 #include "base/token_rows.hpp"
 #include "layer/check_devices.hpp"
 #include "layer/check_forward.hpp"
@@ -265,7 +266,7 @@ MoeLayer::MoeLayer(const MoeSpec& spec, const MoeWeights& weights, const LayerOp
   impl_->chosen = choose(options, share.spec);
 
   LoadOptions load = options.load;
-  if (!load.executor) load.executor = make_executor();
+  load.executor = given_executor(load.executor);
   const Backend& backend = *impl_->chosen.backend;
   impl_->device = backend.device(load);
   impl_->memory = backend.device_memory(load);
@@ -309,6 +310,7 @@ std::size_t MoeLayer::weight_bytes() const {
 }
 
 std::size_t MoeLayer::workspace_bytes(std::int64_t tokens) const {
+  if (tokens < 0) fail(ErrorKind::user, "workspace_bytes of {} tokens; give 0 or more", tokens);
   const std::size_t on_device = impl_->memory ? impl_->experts_bytes(tokens) : std::size_t{0};
   return impl_->layout(tokens).total() + on_device;
 }

@@ -27,6 +27,18 @@ struct RankFacts {
   float hidden_size;
 };
 
+// Every table over ranks is as long as the group and is written at the rank.
+void check_place(const Collective& collective) {
+  const int rank = collective.rank();
+  const int size = collective.size();
+  if (size >= 1 && rank >= 0 && rank < size) return;
+  fail(
+      ErrorKind::user,
+      "the collective says that it is rank {} of {}; the size must be at least 1, and the rank lie "
+      "in 0 … size - 1",
+      rank, size);
+}
+
 // What every rank's spec says, known to every rank. A gather, as a sum of zeros and one value.
 std::vector<RankFacts> gather_facts(const MoeSpec& spec, Collective& collective) {
   constexpr std::size_t kFacts = 5;
@@ -109,6 +121,7 @@ void check_shared_slices(const std::vector<RankFacts>& ranks) {
 
 RankShare rank_share(const MoeSpec& spec, const MoeWeights& weights, Collective& collective) {
   RankShare share{spec, weights};
+  check_place(collective);
   if (collective.size() == 1) return share;
   const auto ranks = gather_facts(spec, collective);
   check_same_sizes(ranks);

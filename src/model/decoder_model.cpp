@@ -3,13 +3,14 @@
 #include <cstring>
 
 #include "base/fail.hpp"
+#include "base/given_executor.hpp"
 #include "kernels/linear.hpp"
 
 namespace sluice {
 
 DecoderModel::DecoderModel(ModelDescription description, const ModelOptions& options)
     : description_(std::move(description)) {
-  compute_.executor = options.executor ? options.executor : make_executor();
+  compute_.executor = given_executor(options.executor);
   compute_.precision = options.precision;
 }
 

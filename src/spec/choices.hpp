@@ -57,9 +57,15 @@ struct Choices<OutputDType> {
   static constexpr std::array<std::string_view, 4> kNames{"as_input", "f32", "bf16", "f16"};
 };
 
+// False for a number that was cast into the enumeration and names nothing in it.
+template <typename E>
+constexpr bool is_choice(E value) {
+  return static_cast<std::size_t>(value) < Choices<E>::kNames.size();
+}
+
 template <typename E>
 constexpr std::string_view choice_name(E value) {
-  return Choices<E>::kNames[static_cast<std::size_t>(value)];
+  return is_choice(value) ? Choices<E>::kNames[static_cast<std::size_t>(value)] : "(no such value)";
 }
 
 }  // namespace sluice

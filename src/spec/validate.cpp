@@ -4,6 +4,7 @@
 #include "base/problems.hpp"
 #include "spec/choices.hpp"
 #include "spec/perturb.hpp"
+#include "spec/stray_choices.hpp"
 
 namespace sluice {
 namespace {
@@ -19,6 +20,7 @@ class Findings {
   void add(bool wrong, fmt::format_string<Args...> format, Args&&... args) {
     if (wrong) problems_.add(format, std::forward<Args>(args)...);
   }
+  Problems& problems() { return problems_; }
   void raise() const { problems_.raise(ErrorKind::user, "the spec contradicts itself"); }
 
  private:
@@ -179,6 +181,7 @@ void check_local_experts(const MoeSpec& spec, Findings& findings) {
 void validate(const MoeSpec& spec) {
   Findings findings;
   check_sizes(spec, findings);
+  find_stray_choices(spec, findings.problems());
   findings.raise();  // what follows divides and multiplies by the sizes
   check_router(spec.router, findings);
   check_experts(spec.experts, findings);
@@ -234,6 +237,8 @@ std::int64_t local_expert_count(const MoeSpec& spec) {
 std::int64_t local_expert(const MoeSpec& spec, std::int64_t global_expert) {
   const LayerSpec& layer = spec.layer;
   if (!layer.expert_map.empty()) {
+    const auto entries = static_cast<std::int64_t>(layer.expert_map.size());
+    if (global_expert < 0 || global_expert >= entries) return -1;
     return layer.expert_map[static_cast<std::size_t>(global_expert)];
   }
   const std::int64_t local = global_expert - layer.local_expert_offset;

@@ -97,6 +97,18 @@ TEST(Audit, FindsLayersThatAPickyBackendTakes) {
   }
 }
 
+TEST(Audit, RefusesFewerThanNoDraws) {
+  AuditOptions options = quick_options();
+  options.rounds = -1;
+  try {
+    audit(backend("reference"), options);
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::user);
+    EXPECT_NE(std::string(error.what()).find("rounds is -1"), std::string::npos) << error.what();
+  }
+}
+
 TEST(Audit, DoesNotPassWhatItCouldNotTest) {
   const Picky none([](const MoeSpec&, auto& refusals) {
     refusals.push_back({"experts.hidden_size", "is too good for me"});

@@ -233,5 +233,29 @@ TEST(Diagnosis, NamesTheSizeThatIsToBlame) {
             std::string::npos);
 }
 
+// Room that grows with the value holds everything around infinity: zeros explained any overflow.
+TEST(StrangeFaults, InfiniteOutputsDoNotLookLikeZeros) {
+  const MakeFault overflow = [](const MoeSpec&, const MoeWeights&) {
+    Fault fault;
+    fault.forward = [](Call& call) {
+      call.forward();
+      const MutableTensorView& out = call.output.output;
+      for (std::int64_t i = 0; i < out.shape.elements(); ++i) {
+        store_float(out.data, out.dtype, i, i % 2 == 0 ? HUGE_VALF : -HUGE_VALF);
+      }
+    };
+    return fault;
+  };
+  const auto faulty = decorate(backend("reference"), {{"overflow", '?', "-", "-"}, overflow, {}});
+  AuditOptions options = quick_options();
+  options.suite = std::string(1, 'E');
+  options.rounds = 1;
+  const AuditReport report = audit(*faulty, options);
+  ASSERT_FALSE(report.ok());
+  for (const AuditFailure& failure : report.failures) {
+    EXPECT_EQ(failure.looks_like, "") << failure.message;
+  }
+}
+
 }  // namespace
 }  // namespace sluice::auditing

@@ -105,6 +105,20 @@ TEST(Choose, ForcedBackendIsTheOneOrAnError) {
   }
 }
 
+TEST(Choose, SaysNothingOfALayerThatCannotBe) {
+  MoeSpec spec = plain_spec();
+  spec.layer.tp_size = 0;
+  for (const char* forced : {"", "reference"}) {
+    try {
+      choose_backend(spec, forced);
+      FAIL() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::user);
+      EXPECT_NE(std::string(error.what()).find("layer.tp_size is 0"), std::string::npos);
+    }
+  }
+}
+
 TEST(Choose, SaysEveryCandidateInOrder) {
   const Choice choice = choose_backend(plain_spec());
   ASSERT_EQ(choice.candidates.size(), backends().size());

@@ -20,6 +20,8 @@ TEST(DType, NamesAreThoseOfSafetensors) {
   EXPECT_EQ(parse_dtype("F8_E4M3"), DType::f8_e4m3);
   EXPECT_EQ(bits(DType::f4), 4);
   EXPECT_FALSE(parse_dtype("bf16"));
+  EXPECT_EQ(to_string(static_cast<DType>(99)), "(no such dtype)");
+  EXPECT_EQ(bits(static_cast<DType>(17)), 0);
 }
 
 }  // namespace

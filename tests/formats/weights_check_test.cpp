@@ -66,6 +66,12 @@ std::string complaint(const Layer& layer) {
 
 TEST(CheckWeights, AcceptsAFullLayer) { EXPECT_EQ(complaint(full_layer()), ""); }
 
+TEST(CheckWeights, AsksNothingOfTensorsWhoseSpecCannotBe) {
+  Layer layer = full_layer();
+  layer.spec.layer.tp_size = 0;
+  EXPECT_NE(complaint(layer).find("layer.tp_size is 0"), std::string::npos) << complaint(layer);
+}
+
 TEST(CheckWeights, RouterWeightIsOptional) {
   Layer layer = full_layer();
   layer.weights.router_weight = {};
@@ -131,7 +137,8 @@ TEST(CheckWeights, NamesEachWrongTensor) {
 
 TEST(CheckWeights, WithoutSharedExpertsTheirTensorsAreSuperfluous) {
   Layer layer = full_layer();
-  layer.spec.layer.num_shared_experts = 0;
+  layer.spec.layer.num_shared_experts = layer.spec.layer.shared_intermediate_size = 0;
+  layer.spec.layer.shared_expert_gate = false;
   const std::string text = complaint(layer);
   for (const char* name :
        {"shared.gate_proj", "shared.up_proj", "shared.down_proj", "shared_expert_gate"}) {
@@ -230,6 +237,8 @@ TEST(SplitExperts, ViewsStepThroughTheStack) {
   EXPECT_EQ(split_experts({data.data(), DType::f4, {3, 4, 8}, {}})[1].data,
             reinterpret_cast<const char*>(data.data()) + 16);
   EXPECT_THROW(split_experts({data.data(), DType::f4, {3, 1, 3}, {}}), Error);
+  EXPECT_THROW(split_experts({data.data(), DType::bf16, {-3, 4, 8}, {}}), Error);
+  EXPECT_THROW(split_experts({data.data(), DType::bf16, {3, 4, -8}, {}}), Error);
   EXPECT_THROW(split_experts({data.data(), DType::bf16, {}, {}}), Error);
   EXPECT_THROW(split_experts({data.data(), DType::f4, {3}, {}}), Error);
   EXPECT_THROW(split_experts({}), Error);

@@ -128,7 +128,19 @@ TEST_F(CheckForward, RefusesShapesAndDtypes) {
 TEST_F(CheckForward, RefusesOverlappingBuffers) {
   ForwardOutput output = tokens.views();
   output.output.data = tokens.hidden.data() + 15;
-  expect_refusal(tokens.from_logits(), output, "overlaps hidden_states");
+  expect_refusal(tokens.from_logits(), output, "output overlaps hidden_states");
+  output = tokens.views();
+  output.output.data = tokens.logits.data() + 11;  // 16 floats from the last of 12
+  expect_refusal(tokens.from_logits(), output, "output overlaps router_logits");
+  output = tokens.views();
+  output.topk_ids.data = ids.data() + 5;  // 24 bytes from the last 8
+  expect_refusal(given, output, "output topk_ids overlaps topk_ids");
+  output = tokens.views();
+  output.topk_weights.data = weights.data();
+  expect_refusal(given, output, "output topk_weights overlaps topk_weights");
+  output = tokens.views();
+  output.topk_ids.data = output.topk_weights.data;
+  expect_refusal(tokens.from_logits(), output, "output topk_ids overlaps output topk_weights");
 }
 
 TEST_F(CheckForward, NoTokensNeedNoAddresses) {

@@ -282,6 +282,34 @@ TEST(Collective, RefusesExpertsComputedTwiceOrNever) {
       std::string::npos);
 }
 
+class Misplaced final : public Collective {
+ public:
+  Misplaced(int rank, int size) : rank_(rank), size_(size) {}
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  void sum(std::span<float>) override { ADD_FAILURE() << "summed"; }
+
+ private:
+  int rank_;
+  int size_;
+};
+
+TEST(Collective, ARankOutsideOfItsGroupIsRefused) {
+  const SmallLayer layer;
+  for (const auto& [rank, size] : {std::pair{5, 2}, {-1, 2}, {2, 2}, {1, 1}, {0, 0}, {0, -3}}) {
+    LayerOptions options;
+    options.collective = std::make_shared<Misplaced>(rank, size);
+    try {
+      const MoeLayer made(layer.spec, layer.weights(), options);
+      ADD_FAILURE() << "accepted rank " << rank << " of " << size;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::user);
+      const std::string part = "rank " + std::to_string(rank) + " of " + std::to_string(size);
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    }
+  }
+}
+
 TEST(Collective, OneRankSumsNothing) {
   const auto self = make_self_collective();
   std::vector<float> values{1.5f, -2.0f};

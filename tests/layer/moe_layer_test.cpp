@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <functional>
+#include <limits>
+#include <memory>
 #include <sluice/error.hpp>
 #include <string>
 
@@ -144,6 +146,42 @@ TEST(MoeLayer, NoTokensIsLegalForEveryEntry) {
   Tokens none(0);
   layer.forward(none.from_hidden(), none.views());
   layer.forward(none.from_logits(), none.views());
+}
+
+class Workers final : public Executor {
+ public:
+  explicit Workers(int count) : count_(count) {}
+  int workers() const override { return count_; }
+  void run(const Task&) override { ADD_FAILURE() << "run"; }
+
+ private:
+  int count_;
+};
+
+TEST(MoeLayer, RefusesAnExecutorOfNoOrAbsurdlyManyWorkers) {
+  const SmallLayer layer;
+  for (const int workers : {0, -1, 4097, std::numeric_limits<int>::max()}) {
+    for (const char* backend : {"cpu", "reference"}) {
+      LayerOptions options;
+      options.backend = backend;
+      options.load.executor = std::make_shared<Workers>(workers);
+      try {
+        const MoeLayer made(layer.spec, layer.weights(), options);
+        ADD_FAILURE() << "accepted " << workers;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::user);
+        EXPECT_NE(std::string(error.what()).find(std::to_string(workers)), std::string::npos)
+            << error.what();
+      }
+    }
+  }
+}
+
+TEST(MoeLayer, HasNoWorkspaceForFewerThanNoTokens) {
+  const SmallLayer layer;
+  const MoeLayer made(layer.spec, layer.weights());
+  EXPECT_NO_THROW(made.workspace_bytes(0));
+  EXPECT_THROW(made.workspace_bytes(-1), Error);
 }
 
 TEST(MoeLayer, GrowsItsWorkspaceAndKeepsIt) {

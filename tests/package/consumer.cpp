@@ -4,6 +4,7 @@
 #include <vector>
 
 int main() {
+  int only_wall_minds;  // -Wall asks about it; the consumer did not ask for -Wall
   const sluice::MoeSpec spec = sluice::parse_spec(R"({
     "router": {"num_experts": 2, "top_k": 1, "score_func": "none", "routed_scaling_factor": 3.0},
     "experts": {"hidden_size": 8, "intermediate_size": 8, "activation": "identity",

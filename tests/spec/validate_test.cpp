@@ -187,6 +187,27 @@ TEST(ValidateAll, AcceptsWhatFp32Holds) {
   }
 }
 
+TEST(ValidateAll, NamesEveryEnumerationThatHoldsNoValueOfItsOwn) {
+  MoeSpec spec = valid_spec();
+  spec.router.score_func = static_cast<ScoreFunc>(77);
+  spec.router.norm_rule = static_cast<NormRule>(2);
+  spec.experts.activation_format = static_cast<ActivationFormat>(99);
+  spec.layer.output_dtype = static_cast<OutputDType>(4);
+  EXPECT_EQ(to_string(spec.router.score_func), "(no such value)");
+  try {
+    validate(spec);
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    for (const char* part :
+         {"router.score_func is the number 77; it must lie in 0 … 3 (softmax, sigmoid",
+          "router.norm_rule is the number 2; it must lie in 0 … 1 (add, clamp)",
+          "experts.activation_format is the number 99", "layer.output_dtype is the number 4"}) {
+      EXPECT_NE(text.find(part), std::string::npos) << part << " is not in: " << text;
+    }
+  }
+}
+
 TEST(LocalExperts, OffsetAndCountMapGlobalToLocal) {
   MoeSpec spec = valid_spec();
   spec.layer.local_expert_offset = 4;
@@ -196,6 +217,16 @@ TEST(LocalExperts, OffsetAndCountMapGlobalToLocal) {
   EXPECT_EQ(local_expert(spec, 4), 0);
   EXPECT_EQ(local_expert(spec, 8), 4);
   EXPECT_EQ(local_expert(spec, 9), -1);
+}
+
+TEST(LocalExperts, WhatIsNoExpertIsNotLocal) {
+  MoeSpec spec = valid_spec();
+  spec.layer.expert_map.assign(static_cast<std::size_t>(spec.router.num_experts), -1);
+  spec.layer.expert_map.back() = 0;
+  EXPECT_EQ(local_expert(spec, spec.router.num_experts - 1), 0);
+  EXPECT_EQ(local_expert(spec, -1), -1);
+  EXPECT_EQ(local_expert(spec, spec.router.num_experts), -1);
+  EXPECT_EQ(local_expert(spec, std::int64_t{1} << 40), -1);
 }
 
 }  // namespace

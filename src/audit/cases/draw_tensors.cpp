@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "audit/cases/stored_forms.hpp"
 #include "formats/format.hpp"
 
 namespace sluice::auditing {
@@ -25,7 +26,6 @@ OwnedTensor tensor_of(DType dtype, const Shape& shape, const std::vector<float>&
 
 Shape stacked(std::int64_t experts, const Shape& one) {
   Shape shape{experts};
-  if (one.rank() == 0) shape.append(1);
   for (int axis = 0; axis < one.rank(); ++axis) shape.append(one[axis]);
   return shape;
 }
@@ -141,8 +141,10 @@ void draw_block(Case& subject, Draw& draw, const TensorPlan& plan, std::int64_t 
     store_matrices(subject, "down_proj", down, experts, hidden, width);
     return;
   }
-  // Shared experts stay plain floats where routed experts are scaled.
-  const DType dtype = plain_dtype(spec.weight_format);
+  // Shared experts stay plain floats where routed experts are scaled, of any dtype.
+  constexpr DType kPlain[] = {DType::bf16, DType::f32, DType::f16};
+  const DType dtype = formats::has_scales(spec.weight_format) ? kPlain[subject.seed % 3]
+                                                              : plain_dtype(spec.weight_format);
   subject.tensors["shared.gate_up_proj"] = tensor_of(dtype, {rows, hidden}, gate_up);
   subject.tensors["shared.down_proj"] = tensor_of(dtype, {hidden, width}, down);
 }
@@ -170,10 +172,13 @@ void store_matrices(Case& subject, const std::string& name, const std::vector<fl
   OwnedTensor encoded, scales;
   OwnedTensor global(DType::f32, {experts});
   const std::string scale = name == "gate_up_proj" ? "gate_up" : "down";
+  // Of the two matrices, and of two seeds, each has the other form.
+  const bool first = (subject.seed + (scale == "down" ? 1 : 0)) % 2 == 0;
+  const StoredForm form = first ? StoredForm::first : StoredForm::last;
   for (std::int64_t e = 0; e < experts; ++e) {
     const std::span one = std::span(values).subspan(static_cast<std::size_t>(e * rows * columns),
                                                     static_cast<std::size_t>(rows * columns));
-    const formats::PackedMatrix packed = formats::pack(format, one, MatrixSize{rows, columns});
+    const formats::PackedMatrix packed = pack_as(format, one, MatrixSize{rows, columns}, form);
     if (e == 0) {
       encoded = OwnedTensor(packed.values_form.dtype, stacked(experts, packed.values_form.shape));
       scales = OwnedTensor(packed.scales_form.dtype, stacked(experts, packed.scales_form.shape));

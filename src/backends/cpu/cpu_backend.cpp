@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "backends/cpu/cpu_experts.hpp"
+#include "base/given_executor.hpp"
 #include "kernels/isa_list.hpp"
 #include "spec/choices.hpp"
 
@@ -89,7 +90,7 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Experts> load(const MoeSpec& spec, const MoeWeights& weights,
                                 const LoadOptions& options) const override {
     return std::make_unique<CpuExperts>(spec, weights, choose_isa(),
-                                        options.executor ? options.executor : make_executor());
+                                        given_executor(options.executor));
   }
 
   // Every element is one chain of operations whose order depends on the spec and the instruction

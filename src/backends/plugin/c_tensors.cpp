@@ -35,23 +35,27 @@ std::size_t byte_count(const TensorView& view) {
 sluice_tensor to_c(const TensorView& view) { return describe<sluice_tensor>(view); }
 sluice_out_tensor to_c(const MutableTensorView& view) { return describe<sluice_out_tensor>(view); }
 
-CWeights::CWeights(const MoeSpec& spec, const MoeWeights& weights) {
+CWeights::CWeights(const MoeSpec& spec, const MoeWeights& weights)
+    : format_(spec.experts.weight_format) {
   ExpertMatrices gate_up = weights.gate_up_proj;
+  ExpertMatrices down = weights.down_proj;
   for (std::size_t e = 0; e < weights.gate_proj.size(); ++e) {
     gate_up.push_back(stacked(weights.gate_proj[e], weights.up_proj[e]));
   }
+  for (TensorView& matrix : gate_up) matrix = rounded(matrix);
+  for (TensorView& matrix : down) matrix = rounded(matrix);
   const bool shared_apart = spec.layer.num_shared_experts > 0 && !weights.shared_gate_up_proj;
   weights_.struct_size = sizeof(sluice_weights);
   weights_.router_bias = to_c(weights.router_bias);
   weights_.e_score_correction_bias = to_c(weights.e_score_correction_bias);
   weights_.gate_up_proj = list(gate_up);
-  weights_.down_proj = list(weights.down_proj);
+  weights_.down_proj = list(down);
   weights_.gate_up_bias = to_c(weights.gate_up_bias);
   weights_.down_bias = to_c(weights.down_bias);
   weights_.shared_gate_up_proj =
-      to_c(shared_apart ? stacked(weights.shared_gate_proj, weights.shared_up_proj)
-                        : weights.shared_gate_up_proj);
-  weights_.shared_down_proj = to_c(weights.shared_down_proj);
+      to_c(rounded(shared_apart ? stacked(weights.shared_gate_proj, weights.shared_up_proj)
+                                : weights.shared_gate_up_proj));
+  weights_.shared_down_proj = to_c(rounded(weights.shared_down_proj));
   weights_.shared_expert_gate = to_c(weights.shared_expert_gate);
   weights_.gate_up_scale = list(weights.gate_up_scale);
   weights_.down_scale = list(weights.down_scale);
@@ -80,6 +84,18 @@ TensorView CWeights::as_floats(const TensorView& matrix) {
   auto* to = reinterpret_cast<float*>(floats.data());
   for (std::int64_t i = 0; i < count; ++i) to[i] = load_float(matrix.data, matrix.dtype, i);
   return {to, DType::f32, matrix.shape, {}};
+}
+
+TensorView CWeights::rounded(const TensorView& matrix) {
+  const bool sixteen = format_ == WeightFormat::bf16 || format_ == WeightFormat::f16;
+  if (!matrix || !sixteen || matrix.dtype != DType::f32) return matrix;
+  const DType dtype = format_ == WeightFormat::bf16 ? DType::bf16 : DType::f16;
+  const std::int64_t count = matrix.shape.elements();
+  AlignedBuffer& to = owned_.emplace_back(static_cast<std::size_t>(count) * 2 + 1);
+  for (std::int64_t i = 0; i < count; ++i) {
+    store_float(to.data(), dtype, i, load_float(matrix.data, matrix.dtype, i));
+  }
+  return {to.data(), dtype, matrix.shape, {}};
 }
 
 }  // namespace sluice::plugin

@@ -7,6 +7,7 @@
 #include "backends/reference/routing.hpp"
 #include "backends/reference/unpack_weights.hpp"
 #include "base/element.hpp"
+#include "base/given_executor.hpp"
 #include "base/workspace.hpp"
 
 namespace sluice {
@@ -224,8 +225,7 @@ class ReferenceBackend final : public Backend {
 
   std::unique_ptr<Experts> load(const MoeSpec& spec, const MoeWeights& weights,
                                 const LoadOptions& options) const override {
-    return std::make_unique<ReferenceExperts>(
-        spec, weights, options.executor ? options.executor : make_executor());
+    return std::make_unique<ReferenceExperts>(spec, weights, given_executor(options.executor));
   }
 };
 

@@ -56,5 +56,36 @@ TEST(PluginTensors, GateAndUpApartKeepTheirValuesWhateverTheirDtypes) {
   }
 }
 
+// F32 matrices stand for their rounding: a plugin that reads what it is given computes with that.
+TEST(PluginTensors, F32MatricesComeInTheDtypeOfTheWeightFormat) {
+  const Matrix gate_up(DType::f32, 6, 1.0f + 0x1p-13f), down(DType::f32, 4, -3.0f - 0x1p-13f);
+  MoeWeights weights;
+  weights.gate_up_proj = {gate_up.view()};
+  weights.down_proj = {down.view()};
+  weights.shared_gate_up_proj = gate_up.view();
+  weights.shared_down_proj = down.view();
+  MoeSpec spec;
+  spec.layer.num_shared_experts = 1;
+  for (const auto& [format, dtype] : {std::pair{WeightFormat::bf16, DType::bf16},
+                                      {WeightFormat::f16, DType::f16},
+                                      {WeightFormat::f32, DType::f32}}) {
+    spec.experts.weight_format = format;
+    const CWeights given(spec, weights);
+    const sluice_weights& c = given.get();
+    const auto expect = [dtype = dtype](const sluice_tensor& tensor, const Matrix& from) {
+      ASSERT_EQ(tensor.dtype, static_cast<int>(dtype));
+      for (std::int64_t i = 0; i < from.shape.elements(); ++i) {
+        std::byte want[4];
+        store_float(want, dtype, 0, load_float(from.bytes.data(), DType::f32, i));
+        EXPECT_EQ(load_float(tensor.data, dtype, i), load_float(want, dtype, 0));
+      }
+    };
+    expect(c.gate_up_proj.tensors[0], gate_up);
+    expect(c.down_proj.tensors[0], down);
+    expect(c.shared_gate_up_proj, gate_up);
+    expect(c.shared_down_proj, down);
+  }
+}
+
 }  // namespace
 }  // namespace sluice::plugin
