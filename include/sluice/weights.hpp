@@ -22,14 +22,12 @@ namespace sluice {
 //   f32                 F32 [R, C]                   –
 //   fp8_e4m3_tensor     F8_E4M3 [R, C]               F32|BF16 [] or [1]
 //   fp8_e4m3_channel    F8_E4M3 [R, C]               F32|BF16 [R] or [R, 1]
-//   fp8_e4m3_block128   F8_E4M3 [R, C]               F32|BF16 [ceil(R/128), ceil(C/128)]: the
-//   blocks
-//                                                    of gate_up start at its first row, and do not
-//                                                    start anew where gate ends
+//   fp8_e4m3_block128   F8_E4M3 [R, C]               F32|BF16 [ceil(R/128), ceil(C/128)]
 //   nvfp4               U8 [R, C/2] or F4 [R, C]     F8_E4M3 [R, C/16], and a global scale
 //   mxfp4               U8 [R, C/2] or F4 [R, C]     F8_E8M0|U8 [R, C/32]: 2^(byte - 127)
 //   int4                U8 [R, C/2] or I32 [R, C/8]  F32|BF16|F16 [R, C/32] or [R, C/128]
 //
+// Blocks of gate_up start at its first row, and not anew where gate ends.
 // 4-bit values: column 2i in the low nibble, column 2i + 1 in the high one. fp4 is e2m1; nibble n
 // of int4 means n - 8. C is a multiple of 16 for nvfp4, of 32 for mxfp4 and int4.
 using ExpertMatrices = std::vector<TensorView>;

@@ -97,6 +97,32 @@ TEST(Audit, FindsLayersThatAPickyBackendTakes) {
   }
 }
 
+// One bug shows in dozens of findings: the text begins with what they have in common.
+TEST(Audit, TextSumsUpWhatFindingsHaveInCommon) {
+  AuditReport report;
+  const auto add = [&](const char* field, const char* looks_like, const char* matched) {
+    AuditFailure failure;
+    failure.check = "exact";
+    failure.field = field;
+    failure.looks_like = looks_like;
+    failure.matched = matched;
+    report.failures.push_back(failure);
+  };
+  add("", "", "");
+  add("router.n_group", "behaves as if there were one group", "drop:router.n_group");
+  for (int i = 0; i < 2; ++i) add("router.norm_eps", "behaves as if norm_eps were 0", "no-eps");
+  const std::string text = audit_text(report);
+  const std::size_t total = text.find("FAIL: 4 findings");
+  const std::size_t most =
+      text.find("2 of the findings examined: behaves as if norm_eps were 0 (no-eps)");
+  const std::size_t less =
+      text.find("1 of the findings examined: behaves as if there were one group");
+  const std::size_t fields = text.find("name: router.norm_eps (2), router.n_group (1)");
+  ASSERT_NE(fields, std::string::npos) << text;
+  EXPECT_TRUE(total < most && most < less && less < fields && fields < text.find("1. exact"))
+      << text;
+}
+
 TEST(Audit, RefusesFewerThanNoDraws) {
   AuditOptions options = quick_options();
   options.rounds = -1;

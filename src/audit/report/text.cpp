@@ -1,7 +1,13 @@
 // The table that a maintainer would paste into a pull request.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
+#include <map>
 #include <sluice/audit.hpp>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace sluice {
 namespace {
@@ -81,6 +87,33 @@ std::string failure_text(const AuditFailure& failure, std::size_t number) {
   return out;
 }
 
+// What several findings have in common, most often first: one bug shows in dozens of them.
+std::string common_text(const AuditReport& report) {
+  std::map<std::string, int> causes, fields;
+  for (const AuditFailure& failure : report.failures) {
+    if (!failure.matched.empty()) {
+      ++causes[fmt::format("{} ({})", failure.looks_like, failure.matched)];
+    }
+    if (!failure.field.empty()) ++fields[failure.field];
+  }
+  const auto sorted = [](const std::map<std::string, int>& counts) {
+    std::vector<std::pair<std::string, int>> list(counts.begin(), counts.end());
+    std::stable_sort(list.begin(), list.end(),
+                     [](const auto& a, const auto& b) { return a.second > b.second; });
+    return list;
+  };
+  std::string out;
+  for (const auto& [cause, count] : sorted(causes)) {
+    out += fmt::format("{} of the findings examined: {}\n", count, cause);
+  }
+  std::string names;
+  for (const auto& [field, count] : sorted(fields)) {
+    names += fmt::format("{}{} ({})", names.empty() ? "" : ", ", field, count);
+  }
+  if (!names.empty()) out += wrapped("Fields that findings name: " + names, 96, "   ") + "\n";
+  return out.empty() ? out : out + "\n";
+}
+
 }  // namespace
 
 std::string audit_text(const AuditReport& report) {
@@ -99,6 +132,7 @@ std::string audit_text(const AuditReport& report) {
   if (report.ok()) return out + "\nPASS: no parameter lost.\n";
   out += fmt::format("\nFAIL: {} finding{}\n\n", report.failures.size(),
                      report.failures.size() == 1 ? "" : "s");
+  if (report.failures.size() > 1) out += common_text(report);
   for (std::size_t i = 0; i < report.failures.size(); ++i) {
     out += failure_text(report.failures[i], i + 1);
   }
