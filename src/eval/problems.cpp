@@ -50,12 +50,23 @@ struct Line {
   }
 };
 
+// Past the next line feed; false at the end of the file. Not std::getline: of a line that never
+// ends it would take everything before its length is seen.
+bool read_line(std::ifstream& file, std::string& text) {
+  text.clear();
+  for (char letter = 0; text.size() <= kLongestLine && file.get(letter);) {
+    if (letter == '\n') return true;
+    text.push_back(letter);
+  }
+  return !text.empty();
+}
+
 // Calls `take` for every line that is not blank until it returns false.
 void for_each_line(const std::string& path, const std::function<bool(const Line&)>& take) {
   std::ifstream file(path, std::ios::binary);
   if (!file) fail(ErrorKind::user, "cannot read {}: {}", path, std::strerror(errno));
   std::string text;
-  for (std::int64_t number = 1; std::getline(file, text); ++number) {
+  for (std::int64_t number = 1; read_line(file, text); ++number) {
     const Line line{path, number, text};
     if (text.size() > kLongestLine) line.refuse("longer than {} bytes", kLongestLine);
     if (text.find_first_not_of(" \t\r") == std::string::npos) continue;

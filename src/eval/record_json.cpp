@@ -7,7 +7,8 @@
 namespace sluice {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr std::array kFinishReasons{FinishReason::stop_id, FinishReason::stop_string,
                                     FinishReason::length, FinishReason::not_a_number};
@@ -26,17 +27,24 @@ TokenId token_id(const Json& json) {
   return static_cast<TokenId>(id);
 }
 
+// Figures of one answer or one batch: far above any, and their sums over a file do not overflow.
+std::int64_t token_count(const Json& json) {
+  const auto count = json.is_number_unsigned() ? json.get<std::uint64_t>() : UINT64_MAX;
+  if (count > std::numeric_limits<std::uint32_t>::max()) throw std::invalid_argument("no count");
+  return static_cast<std::int64_t>(count);
+}
+
 // JSON has no NaN: a broken subject's figures come back from null.
 double number(const Json& json) {
   return json.is_null() ? std::numeric_limits<double>::quiet_NaN() : json.get<double>();
 }
 
-Json to_json(const Throughput& phase) {
+OrderedJson to_json(const Throughput& phase) {
   return {{"tokens", phase.tokens}, {"seconds", phase.seconds}};
 }
 
 Throughput throughput_from(const Json& json) {
-  return {json.at("tokens").get<std::int64_t>(), json.at("seconds").get<double>()};
+  return {token_count(json.at("tokens")), json.at("seconds").get<double>()};
 }
 
 struct Part {
@@ -53,8 +61,8 @@ constexpr std::array<Part, 6> kParts{{{"attention", &ForwardTimes::attention},
 
 }  // namespace
 
-Json to_json(const EvalAnswer& answer) {
-  Json correct;
+OrderedJson to_json(const EvalAnswer& answer) {
+  OrderedJson correct;
   for (std::size_t rule = 0; rule < kScoringRules; ++rule) {
     correct[std::string(scoring_rules()[rule].name)] = answer.correct[rule];
   }
@@ -74,15 +82,15 @@ EvalAnswer answer_from_json(const Json& json) {
   for (std::size_t rule = 0; rule < kScoringRules; ++rule) {
     answer.correct[rule] = json.at("correct").at(std::string(scoring_rules()[rule].name));
   }
-  answer.gold_tokens = json.at("gold_tokens");
+  answer.gold_tokens = token_count(json.at("gold_tokens"));
   answer.gold_nll = number(json.at("gold_nll"));
   answer.kl = number(json.at("kl"));
   for (const Json& id : json.at("ids")) answer.ids.push_back(token_id(id));
   return answer;
 }
 
-Json to_json(const EvalTimes& times) {
-  Json json{{"prefill", to_json(times.prefill)}, {"decode", to_json(times.decode)}};
+OrderedJson to_json(const EvalTimes& times) {
+  OrderedJson json{{"prefill", to_json(times.prefill)}, {"decode", to_json(times.decode)}};
   for (const Part& part : kParts) json["parts"][part.name] = times.parts.*part.seconds;
   return json;
 }

@@ -156,12 +156,13 @@ std::size_t EvalRecords::read(const std::string& text, const std::string& settin
 
 void EvalRecords::read_line(std::int64_t number, const std::string& line) {
   try {
-    const Json json = Json::parse(line);
+    // Not Json: an ordered object looks through all its keys for each new one.
+    const auto json = nlohmann::json::parse(line);
     const std::size_t subject = subject_index(number, json.at("subject").get<std::string>());
     if (json.contains("times")) {
       accumulate(times_[subject], times_from_json(json.at("times")));
     } else {
-      const Json& problem = json.at("problem");
+      const auto& problem = json.at("problem");
       if (!problem.is_number_unsigned()) fail_damaged(number);
       answers_[problem_index(number, problem.get<std::size_t>())][subject] = answer_from_json(json);
     }

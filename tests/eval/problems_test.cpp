@@ -55,6 +55,15 @@ TEST(Problems, NamesTheHostileLine) {
   EXPECT_NE(error_of(deep).find("line 1: not JSON"), std::string::npos);
 }
 
+TEST(Problems, ALineThatNeverEndsDoesNotTakeTheMemory) {
+  try {
+    read_problems("/dev/zero");
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("line 1: longer than"), std::string::npos);
+  }
+}
+
 TEST(Problems, SaysSoWhenThereAreNone) {
   EXPECT_NE(error_of("\n \n").find("holds no problems"), std::string::npos);
   EXPECT_THROW(read_problems("/nonexistent/p.jsonl"), Error);

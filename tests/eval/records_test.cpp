@@ -145,12 +145,20 @@ TEST_F(Records, NameTheDamagedLine) {
                                 {"\"finish\":\"", "\"finish\":\"x"},
                                 {"\"ids\":[", "\"ids\":[4294967297,"},
                                 {"\"ids\":[", "\"ids\":[-1,"},
-                                {"\"ids\":[", "\"ids\":[1.5,"}}) {
+                                {"\"ids\":[", "\"ids\":[1.5,"},
+                                {"\"gold_tokens\":", "\"gold_tokens\":-"},
+                                {"\"gold_tokens\":", "\"gold_tokens\":1e3"},
+                                {"\"gold_tokens\":", "\"gold_tokens\":9223372036854775"}}) {
     std::string damaged = whole;
     damaged.replace(damaged.rfind(was), std::string(was).size(), is);
     scratch.write("records.jsonl", damaged);
     EXPECT_NE(resume_error().find("line 7: damaged record"), std::string::npos) << is;
   }
+  // Two of these would not add up in 64 bits.
+  std::string damaged = whole;
+  damaged.replace(damaged.find("100,"), 4, "9223372036854775807,");
+  scratch.write("records.jsonl", damaged);
+  EXPECT_NE(resume_error().find("line 2: damaged record"), std::string::npos) << resume_error();
   scratch.write("records.jsonl", whole + "{\"problem\": 5, \"subject\": \"gpu\"}\n");
   EXPECT_NE(resume_error().find("line 8: a record of \"gpu\""), std::string::npos);
   scratch.write("records.jsonl", "{\"question\": \"x\"}\n");
@@ -190,6 +198,15 @@ TEST_F(Records, RefuseAHeaderOfAnyDepth) {
     scratch.write("records.jsonl", "{\"sluice_eval\":" + version + ",\"settings\":{}}\n");
     EXPECT_NE(resume_error().find("does not hold records"), std::string::npos) << version;
   }
+}
+
+// Where each new key is compared with all before it, these take a quarter of an hour.
+TEST_F(Records, ReadALineOfManyKeysAtOnce) {
+  write_two_problems();
+  std::string line = "{\"subject\": \"cpu\"";
+  for (int key = 0; key < 500'000; ++key) line += ",\"" + std::to_string(key) + "\":0";
+  scratch.write("records.jsonl", scratch.read("records.jsonl") + line + "}\n");
+  EXPECT_NE(resume_error().find("line 8: a record of \"cpu\""), std::string::npos);
 }
 
 TEST_F(Records, AFreshRunMovesTheOldOneAside) {

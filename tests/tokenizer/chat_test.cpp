@@ -162,5 +162,57 @@ TEST(Chat, HostileTemplatesEndWithAnError) {
                [] { rendered(std::string(1 << 21, 'a')); });
 }
 
+std::string repeated(const std::string& text, int count) {
+  std::string all;
+  for (int i = 0; i < count; ++i) all += text;
+  return all;
+}
+
+// Each took minutes to days, or all memory: copies and comparisons that no step paid for.
+TEST(Chat, WhatIsCopiedAndComparedCounts) {
+  const std::string spaces = repeated(" ", 500'000);
+  const std::string loop = "{% for i in range(90000) %}";
+  for (const std::string& endless :
+       {"{% set f = '" + spaces + "'.strip %}" + loop + "{{ f() }}{% endfor %}",
+        "{% set f = '" + spaces + "'.split %}" + loop + "{% set x = f('b') %}{% endfor %}",
+        "{% set x = ['" + spaces + "'] %}" + loop + "{% set y = x[:] %}{% endfor %}",
+        "{% set x = ['" + spaces + "'] %}" + loop + "{% for y in x %}{% endfor %}{% endfor %}",
+        loop + "{% set x %}" + spaces + "{% endset %}{% endfor %}",
+        "{% set a = range(99) | list %}{% set b = range(99) | list %}" +
+            repeated("{% set a = [" + repeated("a,", 99) + "] %}{% set b = [" + repeated("b,", 99) +
+                         "] %}",
+                     8) +
+            "{{ a == b }}"}) {
+    expect_error(ErrorKind::unsupported, "more than 1000000 steps", [&] { rendered(endless); });
+  }
+  expect_error(ErrorKind::unsupported, "a list this long", [&] {
+    rendered("{% set x = ['" + spaces + "'] %}" + repeated("{% set x = x + x %}", 20));
+  });
+  EXPECT_EQ(
+      rendered("{{ '" + repeated("a", 500'000) + "'.strip('" + repeated("b", 500'000) + "a') }}"),
+      "");
+}
+
+TEST(Chat, NamesAreFew) {
+  std::string keys, keywords, parameters, variables;
+  for (int i = 0; i < 2000; ++i) {
+    keys += fmt::format("'k{}': 1,", i);
+    keywords += fmt::format("k{}=1,", i);
+    parameters += fmt::format("k{},", i);
+    variables += fmt::format("{{% set ns.k{} = 1 %}}", i);
+  }
+  for (const std::string& text :
+       {"{{ {" + keys + "} }}", "{% set ns = namespace() %}" + variables}) {
+    expect_error(ErrorKind::unsupported, "a mapping of more than 1000 keys",
+                 [&] { rendered(text); });
+  }
+  expect_error(ErrorKind::unsupported, "a call with this many arguments",
+               [&] { rendered("{{ namespace(" + keywords + ") }}"); });
+  expect_error(ErrorKind::unsupported, "a macro with this many arguments",
+               [&] { rendered("{% macro f(" + parameters + ") %}{% endmacro %}"); });
+  expect_error(ErrorKind::unsupported, "a key longer than 4096 bytes",
+               [] { rendered("{{ {'" + repeated("k", 5000) + "': 1} }}"); });
+}
+
 }  // namespace
 }  // namespace sluice::tokenizer

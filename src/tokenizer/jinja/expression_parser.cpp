@@ -55,13 +55,13 @@ std::string ExpressionParser::name() {
   return tokens_[position_++].text;
 }
 
-Expression ExpressionParser::node(Kind kind, std::string text,
-                                  std::vector<Expression> parts) const {
+template <typename... Parts>
+Expression ExpressionParser::node(Kind kind, std::string text, Parts... parts) const {
   Expression result;
   result.kind = kind;
   result.line = line_;
   result.text = std::move(text);
-  for (Expression& part : parts) add_part(result, std::move(part));
+  (add_part(result, std::move(parts)), ...);
   return result;
 }
 
@@ -78,8 +78,8 @@ Expression ExpressionParser::expression() {
   Expression value = without_choice();
   while (take_name("if")) {
     Expression condition = without_choice();
-    Expression otherwise = take_name("else") ? expression() : node(Kind::literal, "", {});
-    value = node(Kind::choice, "", {std::move(condition), std::move(value), std::move(otherwise)});
+    Expression otherwise = take_name("else") ? expression() : node(Kind::literal, "");
+    value = node(Kind::choice, "", std::move(condition), std::move(value), std::move(otherwise));
   }
   --depth_;
   return value;
@@ -87,13 +87,13 @@ Expression ExpressionParser::expression() {
 
 Expression ExpressionParser::without_choice() {
   Expression left = conjunction();
-  while (take_name("or")) left = node(Kind::disjunction, "", {std::move(left), conjunction()});
+  while (take_name("or")) left = node(Kind::disjunction, "", std::move(left), conjunction());
   return left;
 }
 
 Expression ExpressionParser::conjunction() {
   Expression left = inversion();
-  while (take_name("and")) left = node(Kind::conjunction, "", {std::move(left), inversion()});
+  while (take_name("and")) left = node(Kind::conjunction, "", std::move(left), inversion());
   return left;
 }
 
@@ -103,7 +103,7 @@ Expression ExpressionParser::inversion() {
   Expression value = comparison();
   // "not not x" is the boolean of x: an even number still converts.
   for (int i = 0; i < (negations == 0 ? 0 : negations % 2 == 0 ? 2 : 1); ++i) {
-    value = node(Kind::negation, "", {std::move(value)});
+    value = node(Kind::negation, "", std::move(value));
   }
   return value;
 }
@@ -112,15 +112,15 @@ Expression ExpressionParser::comparison() {
   Expression left = sum();
   for (const std::string_view sign : {"==", "!=", "<=", ">=", "<", ">"}) {
     if (take_sign(sign)) {
-      left = node(Kind::binary, std::string(sign), {std::move(left), sum()});
+      left = node(Kind::binary, std::string(sign), std::move(left), sum());
       break;
     }
   }
   if (take_name("in")) {
-    left = node(Kind::binary, "in", {std::move(left), sum()});
+    left = node(Kind::binary, "in", std::move(left), sum());
   } else if (at_name("not") && tokens_[position_ + 1].text == "in") {
     position_ += 2;
-    left = node(Kind::negation, "", {node(Kind::binary, "in", {std::move(left), sum()})});
+    left = node(Kind::negation, "", node(Kind::binary, "in", std::move(left), sum()));
   }
   for (const std::string_view sign : {"==", "!=", "<=", ">=", "<", ">"}) {
     if (at_sign(sign)) refuse(line_, "a chain of comparisons");
@@ -132,14 +132,14 @@ Expression ExpressionParser::sum() {
   Expression left = concatenation();
   while (at_sign("+") || at_sign("-")) {
     std::string sign = tokens_[position_++].text;
-    left = node(Kind::binary, std::move(sign), {std::move(left), concatenation()});
+    left = node(Kind::binary, std::move(sign), std::move(left), concatenation());
   }
   return left;
 }
 
 Expression ExpressionParser::concatenation() {
   Expression left = product();
-  while (take_sign("~")) left = node(Kind::binary, "~", {std::move(left), product()});
+  while (take_sign("~")) left = node(Kind::binary, "~", std::move(left), product());
   return left;
 }
 
@@ -147,7 +147,7 @@ Expression ExpressionParser::product() {
   Expression left = unary(true);
   while (at_sign("*") || at_sign("/") || at_sign("//") || at_sign("%") || at_sign("**")) {
     std::string sign = tokens_[position_++].text;
-    left = node(Kind::binary, std::move(sign), {std::move(left), unary(true)});
+    left = node(Kind::binary, std::move(sign), std::move(left), unary(true));
   }
   return left;
 }
@@ -156,7 +156,7 @@ Expression ExpressionParser::unary(bool with_filters) {
   Expression value;
   if (take_sign("-")) {
     if (++depth_ > kMaxNesting) refuse(line_, "a long run of signs");
-    value = node(Kind::minus, "", {unary(false)});
+    value = node(Kind::minus, "", unary(false));
     --depth_;
   } else {
     value = postfix(primary());
@@ -169,7 +169,7 @@ Expression ExpressionParser::primary() {
   switch (token.kind) {
     case Token::Kind::integer: {
       ++position_;
-      Expression literal = node(Kind::literal, "", {});
+      Expression literal = node(Kind::literal, "");
       literal.value = token.number;
       return literal;
     }
@@ -180,7 +180,7 @@ Expression ExpressionParser::primary() {
         if (token.text == word) unexpected();
       }
       ++position_;
-      Expression literal = node(Kind::literal, "", {});
+      Expression literal = node(Kind::literal, "");
       if (token.text == "true" || token.text == "True") {
         literal.value = true;
       } else if (token.text == "false" || token.text == "False") {
@@ -188,7 +188,7 @@ Expression ExpressionParser::primary() {
       } else if (token.text == "none" || token.text == "None") {
         literal.value = None{};
       } else {
-        return node(Kind::name, token.text, {});
+        return node(Kind::name, token.text);
       }
       return literal;
     }
@@ -200,7 +200,7 @@ Expression ExpressionParser::primary() {
 Expression ExpressionParser::string_literal() {
   std::string text;
   while (peek().kind == Token::Kind::text) text += tokens_[position_++].text;
-  Expression literal = node(Kind::literal, "", {});
+  Expression literal = node(Kind::literal, "");
   literal.value = std::move(text);
   return literal;
 }
@@ -209,7 +209,7 @@ Expression ExpressionParser::bracketed() {
   if (take_sign("(")) {
     Expression inner = expression();
     if (take_sign(")")) return inner;
-    Expression tuple = node(Kind::list, "", {std::move(inner)});
+    Expression tuple = node(Kind::list, "", std::move(inner));
     while (!take_sign(")")) {
       expect_sign(",");
       if (!at_sign(")")) add_part(tuple, expression());
@@ -217,7 +217,7 @@ Expression ExpressionParser::bracketed() {
     return tuple;
   }
   if (take_sign("[")) {
-    Expression list = node(Kind::list, "", {});
+    Expression list = node(Kind::list, "");
     while (!take_sign("]")) {
       add_part(list, expression());
       if (!at_sign("]")) expect_sign(",");
@@ -229,7 +229,7 @@ Expression ExpressionParser::bracketed() {
 }
 
 Expression ExpressionParser::mapping() {
-  Expression result = node(Kind::mapping, "", {});
+  Expression result = node(Kind::mapping, "");
   while (!take_sign("}")) {
     add_part(result, expression());
     expect_sign(":");
@@ -242,11 +242,11 @@ Expression ExpressionParser::mapping() {
 Expression ExpressionParser::postfix(Expression operand) {
   for (;;) {
     if (take_sign(".")) {
-      operand = node(Kind::attribute, name(), {std::move(operand)});
+      operand = node(Kind::attribute, name(), std::move(operand));
     } else if (take_sign("[")) {
       operand = subscript(std::move(operand));
     } else if (take_sign("(")) {
-      Expression call = node(Kind::call, "", {std::move(operand)});
+      Expression call = node(Kind::call, "", std::move(operand));
       call.names.emplace_back();
       arguments(call);
       operand = std::move(call);
@@ -268,15 +268,15 @@ Expression ExpressionParser::subscript(Expression operand) {
     }
   }
   if (bound == 0) {
-    return node(Kind::item, "", {std::move(operand), std::move(bounds[0])});
+    return node(Kind::item, "", std::move(operand), std::move(bounds[0]));
   }
-  return node(
-      Kind::slice, "",
-      {std::move(operand), std::move(bounds[0]), std::move(bounds[1]), std::move(bounds[2])});
+  return node(Kind::slice, "", std::move(operand), std::move(bounds[0]), std::move(bounds[1]),
+              std::move(bounds[2]));
 }
 
 void ExpressionParser::arguments(Expression& call) {
   while (!take_sign(")")) {
+    if (call.parts.size() > kMaxNames) refuse(line_, "a call with this many arguments");
     const bool keyword = peek().kind == Token::Kind::name &&
                          tokens_[position_ + 1].kind == Token::Kind::sign &&
                          tokens_[position_ + 1].text == "=";
@@ -290,7 +290,7 @@ void ExpressionParser::arguments(Expression& call) {
 Expression ExpressionParser::filters(Expression operand) {
   for (;;) {
     if (take_sign("|")) {
-      Expression filter = node(Kind::filter, name(), {std::move(operand)});
+      Expression filter = node(Kind::filter, name(), std::move(operand));
       filter.names.emplace_back();
       if (take_sign("(")) arguments(filter);
       operand = std::move(filter);
@@ -304,7 +304,7 @@ Expression ExpressionParser::filters(Expression operand) {
 
 Expression ExpressionParser::test(Expression operand) {
   const bool negated = take_name("not");
-  Expression result = node(Kind::test, name(), {std::move(operand)});
+  Expression result = node(Kind::test, name(), std::move(operand));
   result.names.emplace_back();
   const Token& next = peek();
   const bool ends = next.kind == Token::Kind::end ||
@@ -317,7 +317,7 @@ Expression ExpressionParser::test(Expression operand) {
     result.names.emplace_back();
     add_part(result, postfix(primary()));
   }
-  return negated ? node(Kind::negation, "", {std::move(result)}) : result;
+  return negated ? node(Kind::negation, "", std::move(result)) : result;
 }
 
 }  // namespace sluice::tokenizer::jinja

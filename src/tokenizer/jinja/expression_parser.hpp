@@ -29,7 +29,10 @@ class ExpressionParser {
   const Token& peek() const { return tokens_[position_]; }
   bool at_name(std::string_view name) const;
   [[noreturn]] void unexpected() const;
-  Expression node(Expression::Kind kind, std::string text, std::vector<Expression> parts) const;
+  // The parts are moved: a list of initializers would copy trees that may be as long as the
+  // template.
+  template <typename... Parts>
+  Expression node(Expression::Kind kind, std::string text, Parts... parts) const;
   void add_part(Expression& whole, Expression part) const;
 
   Expression conjunction();

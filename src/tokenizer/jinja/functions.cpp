@@ -147,9 +147,10 @@ Value apply_operator(int line, std::string_view sign, const Value& a, const Valu
   } else if (sign == "+" && a.as<std::string>() != nullptr && b.as<std::string>() != nullptr) {
     return joined(line, *a.as<std::string>(), *b.as<std::string>());
   } else if (sign == "+" && a.list() != nullptr && b.list() != nullptr) {
+    // By weight: few long texts, doubled over and over, would take all memory.
+    if (a.list()->weight + b.list()->weight > kMaxListItems) refuse(line, "a list this long");
     List both = *a.list();
     both.insert(both.end(), b.list()->begin(), b.list()->end());
-    if (both.size() > kMaxListItems) refuse(line, "a list this long");
     return make_list(std::move(both));
   }
   refuse(line, fmt::format("{} {} {}", type_name(a), sign, type_name(b)));

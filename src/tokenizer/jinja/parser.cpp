@@ -145,6 +145,7 @@ class Parser {
     result.text = tag.name();
     tag.expect_sign("(");
     while (!tag.take_sign(")")) {
+      if (result.names.size() == kMaxNames) refuse(tag.line(), "a macro with this many arguments");
       result.names.push_back(tag.name());
       result.expressions.push_back(tag.take_sign("=") ? tag.expression() : Expression{});
       if (!tag.take_sign(",") && !tag.at_sign(")")) tag.expect_sign(")");

@@ -17,7 +17,6 @@ namespace sluice::tokenizer::jinja {
 namespace {
 
 constexpr std::int64_t kMaxSteps = 1'000'000;  // a second or so; templates take thousands
-constexpr std::size_t kBytesPerStep = 512;     // what is copied costs, too
 constexpr std::size_t kMaxOutputBytes = 64 << 20;
 
 constexpr int kMaxMacroDepth = 32;
@@ -32,7 +31,7 @@ class Renderer {
     for (const char* name : {"raise_exception", "namespace", "range", "strftime_now"}) {
       variables.emplace_back(name, Function{name, nullptr});
     }
-    scopes_.push_back(std::move(variables));
+    scopes_.emplace_back(variables.begin(), variables.end());
   }
 
   std::string run(const Block& block) {
@@ -41,7 +40,7 @@ class Renderer {
   }
 
  private:
-  using Scope = std::vector<std::pair<std::string, Value>>;
+  using Scope = std::unordered_map<std::string, Value>;
 
   void step(int line, std::size_t count = 1) {
     steps_ += static_cast<std::int64_t>(count);
@@ -50,29 +49,20 @@ class Renderer {
 
   Value* find(const std::string& name) {
     for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
-      for (auto& [known, value] : *scope) {
-        if (known == name) return &value;
-      }
+      const auto found = scope->find(name);
+      if (found != scope->end()) return &found->second;
     }
     return nullptr;
   }
 
   // A loop's body sets names of its own: they end with the iteration.
   void set(const std::string& name, Value value) {
-    for (auto& [known, old] : scopes_.back()) {
-      if (known != name) continue;
-      old = std::move(value);
-      return;
-    }
-    scopes_.back().emplace_back(name, std::move(value));
+    scopes_.back().insert_or_assign(name, std::move(value));
   }
 
   Value evaluate(const Expression& e) {
     Value value = computed(e);
-    const auto* text = value.as<std::string>();
-    const List* list = value.list();
-    step(e.line, 1 + (text != nullptr ? text->size() / kBytesPerStep : 0) +
-                     (list != nullptr ? list->size() : 0));
+    step(e.line, weight(value));
     return value;
   }
 
@@ -170,6 +160,7 @@ class Renderer {
       Flow flow = Flow::on;
       switch (statement.kind) {
         case Statement::Kind::text:
+          step(statement.line, statement.text.size() / kBytesPerStep);
           write(statement.line, statement.text);
           break;
         case Statement::Kind::output:
@@ -237,7 +228,7 @@ class Renderer {
     if (given.positional.size() > macro.names.size()) refuse(macro.line, "too many arguments");
     Scope scope;
     for (std::size_t i = 0; i < macro.names.size(); ++i) {
-      scope.emplace_back(macro.names[i], macro_argument(macro, given, i));
+      scope.emplace(macro.names[i], macro_argument(macro, given, i));
     }
     std::vector<Scope> outside(std::make_move_iterator(scopes_.begin() + 1),
                                std::make_move_iterator(scopes_.end()));
@@ -272,6 +263,7 @@ class Renderer {
 
   List loop_items(const Statement& statement) {
     List items = iterated(statement.line, evaluate(statement.expressions[0]));
+    for (const Value& value : items) step(statement.line, weight(value));
     if (statement.expressions.size() == 1) return items;
     List kept;
     for (Value& value : items) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <unordered_set>
 #include <vector>
 
 #include "tokenizer/jinja/lexer.hpp"
@@ -87,9 +88,13 @@ std::size_t characters(std::string_view text) {
 }
 
 std::string stripped(std::string_view text, std::string_view set, bool left, bool right) {
+  std::unordered_set<char32_t> members;
+  for (std::size_t i = 0; i < set.size(); i += utf8_at(set, i).bytes) {
+    members.insert(utf8_at(set, i).code);
+  }
   const auto strips = [&](std::string_view character) {
-    if (set.empty()) return is_space(utf8_at(character, 0).code);
-    return set.find(character) != std::string_view::npos;
+    const char32_t code = utf8_at(character, 0).code;
+    return set.empty() ? is_space(code) : members.contains(code);
   };
   while (left && !text.empty()) {
     const std::size_t bytes = utf8_at(text, 0).bytes;

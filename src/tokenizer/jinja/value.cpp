@@ -17,6 +17,7 @@ std::optional<std::int64_t> as_number(const Value& value) {
 }
 
 constexpr int kMaxDepth = 16;
+constexpr std::size_t kMaxKeyBytes = 4096;  // loops copy keys
 
 int depth_with(const Value& inner) {
   const List* list = inner.list();
@@ -40,12 +41,18 @@ const Value* Mapping::find(std::string_view key) const {
 }
 
 void Mapping::set(std::string_view key, Value value) {
+  if (key.size() > kMaxKeyBytes) {
+    fail(ErrorKind::unsupported, "chat template: a key longer than {} bytes", kMaxKeyBytes);
+  }
   depth = std::max(depth, depth_with(value));
   for (auto& [name, old] : items) {
     if (name == key) {
       old = std::move(value);
       return;
     }
+  }
+  if (items.size() == kMaxNames) {
+    fail(ErrorKind::unsupported, "chat template: a mapping of more than {} keys", kMaxNames);
   }
   items.emplace_back(key, std::move(value));
 }
@@ -61,8 +68,19 @@ const Mapping* Value::mapping() const {
 }
 
 Value make_list(List items) {
-  for (const Value& item : items) items.depth = std::max(items.depth, depth_with(item));
+  items.weight = 0;
+  for (const Value& item : items) {
+    items.depth = std::max(items.depth, depth_with(item));
+    items.weight = std::min(items.weight + weight(item), kMaxWeight);
+  }
   return std::make_shared<List>(std::move(items));
+}
+
+std::size_t weight(const Value& value) {
+  if (const auto* text = value.as<std::string>()) return 1 + text->size() / kBytesPerStep;
+  if (const List* list = value.list()) return 1 + list->weight;
+  const auto* function = value.as<Function>();
+  return function == nullptr || function->self == nullptr ? 1 : 1 + weight(*function->self);
 }
 
 bool truthy(const Value& value) {
