@@ -53,3 +53,25 @@ function(sluice_test name)
   gtest_discover_tests(${name}_test NO_PRETTY_VALUES DISCOVERY_TIMEOUT 60
     PROPERTIES TIMEOUT 600 ${label})
 endfunction()
+
+# A libFuzzer target, and a short run of it as a test: fuzz_NAME.cpp with the inputs in seeds/NAME.
+#   sluice_fuzzer(chat_template DEPS tokenizer)
+function(sluice_fuzzer name)
+  if(NOT SLUICE_BUILD_FUZZERS)
+    return()
+  endif()
+  cmake_parse_arguments(arg "" "" "DEPS" ${ARGN})
+  add_executable(fuzz_${name} fuzz_${name}.cpp)
+  target_include_directories(fuzz_${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  foreach(dep IN LISTS arg_DEPS)
+    target_link_libraries(fuzz_${name} PRIVATE sluice_${dep})
+  endforeach()
+  target_link_libraries(fuzz_${name} PRIVATE fmt::fmt sluice_warnings)
+  target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+  # New finds go to the build folder, so that the seeds in the tree stay as they are.
+  file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/corpus_${name})
+  add_test(NAME fuzz_${name}
+    COMMAND fuzz_${name} -runs=20000 -max_len=4096 -seed=1 -timeout=25
+      ${CMAKE_CURRENT_BINARY_DIR}/corpus_${name} ${CMAKE_CURRENT_SOURCE_DIR}/seeds/${name})
+  set_tests_properties(fuzz_${name} PROPERTIES TIMEOUT 300)
+endfunction()

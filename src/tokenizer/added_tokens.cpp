@@ -82,7 +82,8 @@ const AddedToken* AddedTokens::longest_match(std::string_view text) const {
 
 std::vector<Piece> AddedTokens::split(std::string_view text, bool recognise_special) const {
   std::vector<Piece> pieces;
-  std::size_t done = 0;  // where the text after the last token begins
+  std::size_t done = 0;       // where the text after the last token begins
+  std::size_t space_end = 0;  // of the white space that was stripped last: tokens may lie in it
   for (std::size_t at = 0; at < text.size();) {
     const AddedToken* token = longest_match(text.substr(at));
     if (token == nullptr) {
@@ -107,9 +108,11 @@ std::vector<Piece> AddedTokens::split(std::string_view text, bool recognise_spec
       }
     }
     if (token->rstrip) {
+      end = std::max(end, space_end);
       while (end < text.size() && is_space(first_character(text.substr(end)))) {
         end += first_character(text.substr(end)).size();
       }
+      space_end = end;
     }
     if (begin >= end) continue;  // an earlier token took all of it
     if (done < begin) pieces.push_back({text.substr(done, begin - done), nullptr});

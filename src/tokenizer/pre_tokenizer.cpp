@@ -128,6 +128,11 @@ void to_byte_characters(const ByteLevel& step, Words& words) {
 }  // namespace
 
 PreTokenizer::PreTokenizer(std::vector<PreTokenizerStep> steps) : steps_(std::move(steps)) {
+  constexpr std::size_t kMostSteps = 64;  // each reads the whole text; models have two or three
+  if (steps_.size() > kMostSteps) {
+    fail(ErrorKind::unsupported, "pre_tokenizer has {} steps; {} is the limit here", steps_.size(),
+         kMostSteps);
+  }
   const auto byte_levels = std::count_if(steps_.begin(), steps_.end(), [](const auto& step) {
     return std::holds_alternative<ByteLevel>(step);
   });

@@ -137,6 +137,10 @@ TEST(Hostile, DeepSequencesAndLongTokens) {
   file["pre_tokenizer"] = deep;
   expect_error(ErrorKind::checkpoint, "nest deeper than 16",
                [&] { Tokenizer::from_tokenizer_json(file.dump()); });
+  const Json digits = {{"type", "Digits"}, {"individual_digits", true}};
+  file["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", Json(100, digits)}};
+  expect_error(ErrorKind::unsupported, "has 100 steps; 64 is the limit",
+               [&] { Tokenizer::from_tokenizer_json(file.dump()); });
   file = read_json("tokenizer/trinity.json");
   file["added_tokens"][0]["content"] = std::string(2000, 'x');
   expect_error(ErrorKind::checkpoint, "has 2000 bytes; the limit is 1024",
@@ -145,6 +149,22 @@ TEST(Hostile, DeepSequencesAndLongTokens) {
   file["model"]["vocab"][std::string(70'000, 'a')] = 1000;
   expect_error(ErrorKind::checkpoint, "has 70000 bytes; the limit is 65536",
                [&] { Tokenizer::from_tokenizer_json(file.dump()); });
+}
+
+// Stripping anew behind every token, or exchanging neighbours, takes half an hour and more.
+TEST(Hostile, LongRunsOfSpacesAndOfMarks) {
+  Json file = read_json("tokenizer/trinity.json");
+  file["normalizer"] = {{"type", "NFC"}};
+  Json space = file["added_tokens"][0];
+  space.update({{"id", 594}, {"content", "  "}, {"rstrip", true}});
+  file["added_tokens"].push_back(space);
+  const auto tokenizer = Tokenizer::from_tokenizer_json(file.dump());
+  EXPECT_EQ(tokenizer.encode(std::string(200'000, ' '), false).size(), 100'000u);
+  std::string marks = "a", ordered = "a";  // U+0301 is of class 230, U+0323 of class 220
+  for (int i = 0; i < 200'000; ++i) marks += "\u0301\u0323";
+  for (int i = 0; i < 200'000; ++i) ordered += "\u0323";
+  for (int i = 0; i < 200'000; ++i) ordered += "\u0301";
+  EXPECT_EQ(tokenizer.encode(marks, false), tokenizer.encode(ordered, false));
 }
 
 constexpr auto kNoTokens = R"({"added_tokens_decoder": {}})";
