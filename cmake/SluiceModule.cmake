@@ -71,7 +71,7 @@ function(sluice_fuzzer name)
   # New finds go to the build folder, so that the seeds in the tree stay as they are.
   file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/corpus_${name})
   add_test(NAME fuzz_${name}
-    COMMAND fuzz_${name} -runs=20000 -max_len=4096 -seed=1 -timeout=25
+    COMMAND fuzz_${name} -runs=10000 -max_len=2048 -seed=1 -timeout=60
       ${CMAKE_CURRENT_BINARY_DIR}/corpus_${name} ${CMAKE_CURRENT_SOURCE_DIR}/seeds/${name})
   set_tests_properties(fuzz_${name} PROPERTIES TIMEOUT 300)
 endfunction()

@@ -38,7 +38,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   });
   refuse_or([&] { sluice::score(sluice::read_completions(path)); });
   refuse_or([&] {
-    const sluice::EvalRecords records(path, R"({"a": 1})", {"x"}, true);
+    const sluice::EvalRecords records(path, R"({"a": 1})", {"x"}, 4, true);
     sluice::SubjectReport report;
     for (std::size_t problem = 0; problem < 4; ++problem) {
       if (const auto answers = records.find(problem)) report.answers.push_back(answers->front());
