@@ -173,8 +173,7 @@ TEST(Chat, WhatIsCopiedAndComparedCounts) {
   const std::string spaces = repeated(" ", 500'000);
   const std::string loop = "{% for i in range(90000) %}";
   for (const std::string& endless :
-       {"{% set f = '" + spaces + "'.strip %}" + loop + "{{ f() }}{% endfor %}",
-        "{% set f = '" + spaces + "'.split %}" + loop + "{% set x = f('b') %}{% endfor %}",
+       {"{% set f = '" + spaces + "'.split %}" + loop + "{% set x = f('b') %}{% endfor %}",
         "{% set x = ['" + spaces + "'] %}" + loop + "{% set y = x[:] %}{% endfor %}",
         "{% set x = ['" + spaces + "'] %}" + loop + "{% for y in x %}{% endfor %}{% endfor %}",
         loop + "{% set x %}" + spaces + "{% endset %}{% endfor %}",

@@ -151,7 +151,7 @@ TEST(Hostile, DeepSequencesAndLongTokens) {
                [&] { Tokenizer::from_tokenizer_json(file.dump()); });
 }
 
-// Stripping anew behind every token, or exchanging neighbours, takes half an hour and more.
+// Stripping anew behind every token, or exchanging neighbours, takes many minutes.
 TEST(Hostile, LongRunsOfSpacesAndOfMarks) {
   Json file = read_json("tokenizer/trinity.json");
   file["normalizer"] = {{"type", "NFC"}};
@@ -159,11 +159,11 @@ TEST(Hostile, LongRunsOfSpacesAndOfMarks) {
   space.update({{"id", 594}, {"content", "  "}, {"rstrip", true}});
   file["added_tokens"].push_back(space);
   const auto tokenizer = Tokenizer::from_tokenizer_json(file.dump());
-  EXPECT_EQ(tokenizer.encode(std::string(200'000, ' '), false).size(), 100'000u);
+  EXPECT_EQ(tokenizer.encode(std::string(100'000, ' '), false).size(), 50'000u);
   std::string marks = "a", ordered = "a";  // U+0301 is of class 230, U+0323 of class 220
-  for (int i = 0; i < 200'000; ++i) marks += "\u0301\u0323";
-  for (int i = 0; i < 200'000; ++i) ordered += "\u0323";
-  for (int i = 0; i < 200'000; ++i) ordered += "\u0301";
+  for (int i = 0; i < 100'000; ++i) marks += "\u0301\u0323";
+  for (int i = 0; i < 100'000; ++i) ordered += "\u0323";
+  for (int i = 0; i < 100'000; ++i) ordered += "\u0301";
   EXPECT_EQ(tokenizer.encode(marks, false), tokenizer.encode(ordered, false));
 }
 
