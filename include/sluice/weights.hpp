@@ -17,8 +17,7 @@ namespace sluice {
 // weight. Columns are the inner dimension of the product.
 //
 //   weight_format       values                       scales
-//   bf16, f16           its dtype or F32 (rounded)   –
-//                       [R, C]
+//   bf16, f16           BF16|F16, or F32 [R, C]      – (F32 is rounded to it)
 //   f32                 F32 [R, C]                   –
 //   fp8_e4m3_tensor     F8_E4M3 [R, C]               F32|BF16 [] or [1]
 //   fp8_e4m3_channel    F8_E4M3 [R, C]               F32|BF16 [R] or [R, 1]

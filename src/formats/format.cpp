@@ -20,12 +20,17 @@ EncodedMatrix PackedMatrix::view() const {
   return matrix;
 }
 
-const Format& format(WeightFormat id) {
+static std::span<const Format* const> formats() {
   static const std::array<const Format*, 9> kFormats{
       &kBf16, &kF32, &kF16, &kFp8Tensor, &kFp8Channel, &kFp8Block128, &kNvfp4, &kMxfp4, &kInt4};
-  const auto found = std::find_if(kFormats.begin(), kFormats.end(),
+  return kFormats;
+}
+
+const Format& format(WeightFormat id) {
+  const auto all = formats();
+  const auto found = std::find_if(all.begin(), all.end(),
                                   [&](const Format* candidate) { return candidate->id == id; });
-  if (found == kFormats.end()) {
+  if (found == all.end()) {
     fail(ErrorKind::internal, "weight format {} has no row in formats/format.cpp",
          static_cast<int>(id));
   }
@@ -34,6 +39,14 @@ const Format& format(WeightFormat id) {
 
 bool has_scales(WeightFormat id) {
   return !format(id).scales({1, 128}).empty();  // 128 columns suit every format
+}
+
+std::vector<WeightFormat> scaled_formats() {
+  std::vector<WeightFormat> scaled;
+  for (const Format* each : formats()) {
+    if (has_scales(each->id)) scaled.push_back(each->id);
+  }
+  return scaled;
 }
 
 std::string form_problem(const TensorView& view, std::span<const TensorForm> forms) {

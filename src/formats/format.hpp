@@ -60,6 +60,7 @@ const Format& format(WeightFormat id);
 
 // A property of the format: scales() gives none for widths that a scaled format cannot hold, too.
 bool has_scales(WeightFormat id);
+std::vector<WeightFormat> scaled_formats();
 
 // Checked entry: throws Error(user) when a tensor is not in a form of the format, or `out` has
 // another size.

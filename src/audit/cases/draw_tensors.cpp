@@ -141,9 +141,7 @@ void draw_block(Case& subject, Draw& draw, const TensorPlan& plan, std::int64_t 
     store_matrices(subject, "down_proj", down, experts, hidden, width);
     return;
   }
-  // Shared experts stay plain floats where routed experts are scaled, of any dtype.
-  constexpr DType kPlain[] = {DType::bf16, DType::f32, DType::f16};
-  const DType dtype = formats::has_scales(spec.weight_format) ? kPlain[subject.seed % 3]
+  const DType dtype = formats::has_scales(spec.weight_format) ? drawn_shared_dtype(subject.seed)
                                                               : plain_dtype(spec.weight_format);
   subject.tensors["shared.gate_up_proj"] = tensor_of(dtype, {rows, hidden}, gate_up);
   subject.tensors["shared.down_proj"] = tensor_of(dtype, {hidden, width}, down);
@@ -171,10 +169,9 @@ void store_matrices(Case& subject, const std::string& name, const std::vector<fl
   }
   OwnedTensor encoded, scales;
   OwnedTensor global(DType::f32, {experts});
-  const std::string scale = name == "gate_up_proj" ? "gate_up" : "down";
-  // Of the two matrices, and of two seeds, each has the other form.
-  const bool first = (subject.seed + (scale == "down" ? 1 : 0)) % 2 == 0;
-  const StoredForm form = first ? StoredForm::first : StoredForm::last;
+  const Matrix matrix = name == "gate_up_proj" ? Matrix::gate_up : Matrix::down;
+  const std::string scale = matrix == Matrix::gate_up ? "gate_up" : "down";
+  const StoredForm form = drawn_form(subject.seed, matrix);
   for (std::int64_t e = 0; e < experts; ++e) {
     const std::span one = std::span(values).subspan(static_cast<std::size_t>(e * rows * columns),
                                                     static_cast<std::size_t>(rows * columns));

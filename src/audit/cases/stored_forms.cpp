@@ -1,5 +1,7 @@
 #include "audit/cases/stored_forms.hpp"
 
+#include <utility>
+
 #include "base/element.hpp"
 #include "formats/int4.hpp"
 
@@ -23,6 +25,16 @@ void store_scales_as(PackedMatrix& packed, const TensorForm& form) {
 }
 
 }  // namespace
+
+StoredForm drawn_form(std::uint64_t seed, Matrix matrix) {
+  const std::uint64_t turn = seed + (matrix == Matrix::down ? 1 : 0);
+  return turn % 2 == 0 ? StoredForm::first : StoredForm::last;
+}
+
+DType drawn_shared_dtype(std::uint64_t seed) {
+  constexpr DType kPlain[] = {DType::bf16, DType::f32, DType::f16};
+  return kPlain[seed % 3];
+}
 
 PackedMatrix pack_as(WeightFormat id, std::span<const float> matrix, MatrixSize size,
                      StoredForm form) {

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "audit/cases/draw_spec.hpp"
+#include "audit/cases/stored_forms.hpp"
 #include "audit/checks/buffers.hpp"
 
 namespace sluice::auditing {
@@ -34,7 +35,7 @@ void check_weights_freed(Context& context, const PreparedPtr& prepared) {
 void check_weights_replaced(Context& context, const PreparedPtr& prepared) {
   Case mine = prepared->subject;
   const SharedCase first(context.backend, mine, context.run);
-  const Case others = plain_case(mine.spec, mine.seed + 6, 1);  // its tensors in the same forms
+  const Case others = plain_case(mine.spec, mine.seed + kFormPeriod, 1);
   for (const char* name : {"gate_up_proj", "down_proj", "gate_up_scale", "down_scale",
                            "gate_up_global_scale", "down_global_scale"}) {
     const auto found = mine.tensors.find(name);

@@ -18,13 +18,8 @@ bool takes_scaled_weights(const Backend& backend) {
   spec.router = {.num_experts = 4, .top_k = 2};
   // Whole blocks of every format, for gate and for up.
   spec.experts.hidden_size = spec.experts.intermediate_size = formats::kFp8Block;
-  constexpr WeightFormat kScaled[] = {WeightFormat::fp8_e4m3_tensor,
-                                      WeightFormat::fp8_e4m3_channel,
-                                      WeightFormat::fp8_e4m3_block128,
-                                      WeightFormat::nvfp4,
-                                      WeightFormat::mxfp4,
-                                      WeightFormat::int4};
-  return std::any_of(std::begin(kScaled), std::end(kScaled), [&](WeightFormat format) {
+  const auto scaled = formats::scaled_formats();
+  return std::any_of(scaled.begin(), scaled.end(), [&](WeightFormat format) {
     spec.experts.weight_format = format;
     const std::vector<Refusal> refusals = backend.supports(spec).refusals;
     // What it says of the other fields of this one spec is another matter.
