@@ -15,6 +15,7 @@ Needs a GPU whose counters may be read, ncu and sluice. Exit status: 0, or 2 if 
 import argparse
 import collections
 import csv
+import itertools
 import json
 import os
 import re
@@ -35,14 +36,15 @@ UNITS = {"": 1, "%": 1, "ns": 1, "us": 1e3, "ms": 1e6, "byte": 1, "Kbyte": 1e3, 
          "sector": 1, "hz": 1, "Ghz": 1e9, "Mhz": 1e6, "cycle/nsecond": 1e9, "cycle/usecond": 1e6}
 
 
-def profile(sluice, shape, tokens, launches):
+def profile(sluice, shape, tokens, routing, launches):
     """One row per kernel: a dict of medians."""
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "out.csv")
         command = ["ncu", "--clock-control", "none", "--cache-control", "none", "--graph-profiling", "node",
                    "-k", "regex:(route|place|ffn|combine|combine_dense|stage_dense|stage_sorted|clear|up|down)_kernel", "--launch-count", str(launches),
                    "--metrics", ",".join(METRICS), "--csv", "--log-file", out,
-                   sluice, "bench", "moe", "--backend", "cuda", "--shape", shape, "--tokens", str(tokens), "--seconds", "0.02"]
+                   sluice, "bench", "moe", "--backend", "cuda", "--shape", shape, "--tokens", str(tokens), "--routing", routing,
+                   "--seconds", "0.02"]
         done = subprocess.run(command, capture_output=True, text=True)
         if not os.path.exists(out):
             sys.exit(f"ncu made nothing for {shape}, {tokens} tokens: {done.stderr.strip() or done.stdout.strip()}")
@@ -75,17 +77,18 @@ def main():
     parser.add_argument("--sluice", default="build/release/bin/sluice", help="the program")
     parser.add_argument("--shapes", default="qwen3-30b", help="names, between commas (sluice bench moe --shapes)")
     parser.add_argument("--tokens", default="1,16,64,256,1024,4096", help="numbers, between commas")
+    parser.add_argument("--routing", default="uniform", help="uniform, zipf or hot, between commas")
     parser.add_argument("--launches", type=int, default=24, help="of all kernels together, per row")
     parser.add_argument("--json", help="write the figures here, too")
     args = parser.parse_args()
     report = []
-    print("| shape | T | kernel | µs | MB read | MB written | TB/s | MB out of L2 | tensor % | GHz |")
-    print("|---|--:|---|--:|--:|--:|--:|--:|--:|--:|")
+    print("| shape | routing | T | kernel | µs | MB read | MB written | TB/s | MB out of L2 | tensor % | GHz |")
+    print("|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|")
     for shape in args.shapes.split(","):
-        for tokens in map(int, args.tokens.split(",")):
-            for row in profile(args.sluice, shape, tokens, args.launches):
-                report.append({"shape": shape, "tokens": tokens, **row})
-                print(f"| {shape} | {tokens} | {row['kernel']} | {row['microseconds']:.1f} | {row['read_megabytes']:.0f} "
+        for routing, tokens in itertools.product(args.routing.split(","), map(int, args.tokens.split(","))):
+            for row in profile(args.sluice, shape, tokens, routing, args.launches):
+                report.append({"shape": shape, "routing": routing, "tokens": tokens, **row})
+                print(f"| {shape} | {routing} | {tokens} | {row['kernel']} | {row['microseconds']:.1f} | {row['read_megabytes']:.0f} "
                       f"| {row['written_megabytes']:.0f} | {row['terabytes_per_second']:.2f} | {row['cache_megabytes']:.0f} "
                       f"| {row['tensor_percent']:.0f} | {row['gigahertz']:.2f} |", flush=True)
     if args.json:
