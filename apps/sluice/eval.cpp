@@ -73,6 +73,23 @@ int run_score(const EvalVerbOptions& options) {
   return kOk;
 }
 
+std::function<void(std::size_t, std::size_t)> problem_progress(ProgressLine& line) {
+  return [&line](std::size_t done, std::size_t total) {
+    line.update(static_cast<double>(done), static_cast<double>(total),
+                fmt::format("{} of {} problems", done, total));
+  };
+}
+
+void warn_of_long_prompts(const EvalRun& run, const Tokenizer& tokenizer,
+                          std::span<const Problem> problems, const EvalOptions& eval) {
+  ProgressLine line("tokenizing");
+  const SequenceLength longest =
+      longest_sequence(tokenizer, problems, eval, problem_progress(line));
+  line.clear();
+  warn_beyond_positions(run.model->description(), "the longest prompt", longest.prompt,
+                        longest.behind, "give fewer --shots, or a smaller --max-new-tokens");
+}
+
 EvalReport evaluate(const EvalVerbOptions& options, const std::vector<EvalRun>& runs,
                     std::span<const Problem> problems) {
   const Tokenizer tokenizer = Tokenizer::load(options.model.directory);
@@ -82,15 +99,10 @@ EvalReport evaluate(const EvalVerbOptions& options, const std::vector<EvalRun>& 
   eval.stop_ids = stop_ids(options.model.directory, tokenizer);
   eval.records = records_path(options);
   eval.resume = options.resume;
-  const SequenceLength longest = longest_sequence(tokenizer, problems, eval);
-  warn_beyond_positions(runs.front().model->description(), "the longest prompt", longest.prompt,
-                        longest.behind, "give fewer --shots, or a smaller --max-new-tokens");
+  warn_of_long_prompts(runs.front(), tokenizer, problems, eval);
   eval.settings = settings_of(options, runs, problems, tokenizer, eval);
   ProgressLine line("evaluating");
-  eval.progress = [&](std::size_t done, std::size_t total) {
-    line.update(static_cast<double>(done), static_cast<double>(total),
-                fmt::format("{} of {} problems", done, total));
-  };
+  eval.progress = problem_progress(line);
   return evaluate_gsm8k(subjects, tokenizer, problems, eval);
 }
 

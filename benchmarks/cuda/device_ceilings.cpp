@@ -79,7 +79,7 @@ class Cublas {
   Product product_ = nullptr;
 };
 
-DeviceCeilings::DeviceCeilings(std::shared_ptr<const DeviceMemory> memory, cudaStream_t stream)
+DeviceCeilings::DeviceCeilings(const std::shared_ptr<const DeviceMemory>& memory, cudaStream_t stream)
     : stream_(stream),
       memory_(memory, kReadBytes),
       sink_(memory, sizeof(std::uint32_t)),

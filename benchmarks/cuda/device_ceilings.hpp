@@ -16,7 +16,7 @@ class Cublas;
 
 class DeviceCeilings {
  public:
-  DeviceCeilings(std::shared_ptr<const DeviceMemory> memory, cudaStream_t stream);
+  DeviceCeilings(const std::shared_ptr<const DeviceMemory>& memory, cudaStream_t stream);
   ~DeviceCeilings();
 
   // A kernel that reads 4 GiB once: bytes per second. Another read goes before it, because the

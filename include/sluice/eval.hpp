@@ -150,9 +150,10 @@ struct SequenceLength {
   std::int64_t behind = 0;  // the given solution, or the longest answer allowed
 };
 
-// The longest sequence that this evaluation may ask a model to hold.
-SequenceLength longest_sequence(const Tokenizer& tokenizer, std::span<const Problem> problems,
-                                const EvalOptions& options);
+// The longest sequence that this evaluation may ask a model to hold. `progress`: as in EvalOptions.
+SequenceLength longest_sequence(
+    const Tokenizer& tokenizer, std::span<const Problem> problems, const EvalOptions& options,
+    const std::function<void(std::size_t done, std::size_t total)>& progress = {});
 
 // 16 hexadecimal digits over a checkpoint's config and tensors (names, types, shapes, the first and
 // last bytes of each), over the files of its tokenizer, over a prompt as text and ids, and over

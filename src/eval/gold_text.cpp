@@ -14,15 +14,18 @@ GoldText gold_text(const Tokenizer& tokenizer, const PromptStyle& style, const P
           tokenizer.encode(" " + problem.answer, false, SpecialText::ordinary)};
 }
 
-SequenceLength longest_sequence(const Tokenizer& tokenizer, std::span<const Problem> problems,
-                                const EvalOptions& options) {
+SequenceLength longest_sequence(
+    const Tokenizer& tokenizer, std::span<const Problem> problems, const EvalOptions& options,
+    const std::function<void(std::size_t done, std::size_t total)>& progress) {
   SequenceLength longest;
+  std::size_t done = 0;
   for (const Problem& problem : problems) {
     const GoldText text = gold_text(tokenizer, options.prompt, problem);
     const SequenceLength length{std::ssize(text.prompt),
                                 std::max(std::ssize(text.answer), options.max_new_tokens)};
     // Differences: a sum of these may be more than a number can hold.
     if (length.behind - longest.behind > longest.prompt - length.prompt) longest = length;
+    if (progress) progress(++done, problems.size());
   }
   return longest;
 }

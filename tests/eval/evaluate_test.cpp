@@ -108,9 +108,15 @@ TEST(Evaluate, TellsHowLongASequenceMayBecome) {
   EXPECT_EQ(longest.prompt, prompt);
   EXPECT_EQ(longest.behind, 256);
   with.max_new_tokens = 2;  // the solution is longer: it is fed, too
-  longest = longest_sequence(character_tokenizer(), asked, with);
+  std::vector<std::size_t> told;
+  longest = longest_sequence(character_tokenizer(), asked, with,
+                             [&](std::size_t done, std::size_t total) {
+                               told.push_back(done);
+                               EXPECT_EQ(total, 3u);
+                             });
   EXPECT_EQ(longest.prompt, prompt);
   EXPECT_EQ(longest.behind, std::ssize(" " + asked[2].answer));
+  EXPECT_EQ(told, (std::vector<std::size_t>{1, 2, 3}));
 }
 
 TEST(Evaluate, StopsBeforeAnInventedQuestion) {

@@ -10,23 +10,13 @@
 #include <cstdlib>
 #include <string>
 
-#include <sluice/error.hpp>
 #include <sluice/eval.hpp>
 
+#include "base/fuzzing.hpp"
 #include "eval/answer_statistics.hpp"
 #include "eval/records.hpp"
 
-namespace {
-
-template <typename Read>
-void refuse_or(const Read& read) {
-  try {
-    read();
-  } catch (const sluice::Error&) {
-  }
-}
-
-}  // namespace
+using sluice::test::refuse_or;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const int file = memfd_create("fuzz", MFD_CLOEXEC);

@@ -5,22 +5,16 @@
 #include <cstdlib>
 #include <string>
 
-#include <sluice/error.hpp>
 #include <sluice/generation_config.hpp>
 #include <sluice/model.hpp>
 #include <sluice/presets.hpp>
 
+#include "base/fuzzing.hpp"
 #include "checkpoint/shard_index.hpp"
 
-namespace {
+using sluice::test::refuse_or;
 
-template <typename Read>
-void refuse_or(const Read& read) {
-  try {
-    read();
-  } catch (const sluice::Error&) {
-  }
-}
+namespace {
 
 void round_trip(const sluice::MoeSpec& spec) {
   if (sluice::parse_spec(sluice::print_spec(spec)) != spec) std::abort();
