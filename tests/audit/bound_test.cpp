@@ -2,6 +2,8 @@
 // smallest things that can go wrong.
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "audit/cases/draw_routing.hpp"
 #include "audit/cases/draw_tensors.hpp"
 #include "audit/oracle/activation.hpp"
@@ -13,6 +15,23 @@ namespace sluice::auditing {
 namespace {
 
 RoundedVector known(std::span<const double> values) { return {values, {}, lowest_bit_of(values)}; }
+
+TEST(LowestBit, IsThatOfTheNumberWhateverItsSize) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  for (const double sign : {1.0, -1.0}) {
+    EXPECT_EQ(lowest_bit(sign * 1.0), 0);
+    EXPECT_EQ(lowest_bit(sign * 0.75), -2);
+    EXPECT_EQ(lowest_bit(sign * 40), 3);
+    EXPECT_EQ(lowest_bit(sign * (1 + 0x1p-52)), -52);
+    EXPECT_EQ(lowest_bit(sign * 0x1p1023), 1023);
+    EXPECT_EQ(lowest_bit(sign * 0x1p-1022), -1022);
+    EXPECT_EQ(lowest_bit(sign * 0x3p-1074), -1074);  // denormal
+    EXPECT_EQ(lowest_bit(sign * 0x6p-1074), -1073);
+    EXPECT_EQ(lowest_bit(sign * kInfinity), lowest_bit(sign * 0.0));
+  }
+  EXPECT_GT(lowest_bit(0.0), 1023);
+  EXPECT_GT(lowest_bit(std::numeric_limits<double>::quiet_NaN()), 1023);
+}
 
 TEST(Dot, IntegersHaveNoError) {
   const std::vector<float> a{3, -7, 40, 1};

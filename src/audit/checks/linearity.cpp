@@ -72,7 +72,7 @@ namespace {
 
 // Two specs with everything, then the factor alone: on the weights, and on the output.
 std::optional<MoeSpec> spec_of(Context& context, int round) {
-  const auto base = context.bank.source().base({8, round % 2 == 0 ? 3 : 1, 40, 48});
+  auto base = context.bank.source().base({8, round % 2 == 0 ? 3 : 1, 40, 48});
   if (!base) return base;
   Draw draw(context.seed(round) * 13 + 3);
   if (round < 2 || context.bank.source().given) return context.bank.source().draw(*base, draw);

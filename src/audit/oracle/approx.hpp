@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -59,11 +60,13 @@ inline Approx constant(double x) { return {x, rounding_of(x)}; }
 // Exponent of the lowest set bit: x is a multiple of 2^lowest_bit(x). Large for zero, so that it
 // never is the minimum.
 inline int lowest_bit(double x) {
-  if (x == 0.0 || !std::isfinite(x)) return 4096;
-  int exponent = 0;
-  const double fraction = std::frexp(x, &exponent);  // |fraction| in [1/2, 1)
-  const auto mantissa = static_cast<std::int64_t>(std::ldexp(std::fabs(fraction), 53));
-  return exponent - 53 + __builtin_ctzll(static_cast<unsigned long long>(mantissa));
+  constexpr int kMantissa = 52;  // bits that a double holds of it
+  const auto bits = std::bit_cast<std::uint64_t>(x);
+  const std::uint64_t mantissa = bits & ((std::uint64_t{1} << kMantissa) - 1);
+  const int exponent = static_cast<int>(bits >> kMantissa & 0x7ff);
+  if (x == 0.0 || exponent == 0x7ff) return 4096;  // zero, infinity, NaN
+  if (exponent == 0) return -1074 + std::countr_zero(mantissa);
+  return exponent - 1075 + std::countr_zero(mantissa | std::uint64_t{1} << kMantissa);
 }
 
 }  // namespace sluice::auditing
