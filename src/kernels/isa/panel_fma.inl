@@ -18,70 +18,7 @@
 // times a core's share of bandwidth (10 to 20 GB/s) is 1 to 4 KiB in flight.
 constexpr long kPrefetchBytes = 4096;
 
-struct XFloat {
-  static constexpr long kColumns = 1;
-  template <typename V, bool tail>
-  static typename V::Scalar get(const char* x) {
-    float value;
-    __builtin_memcpy(&value, x, sizeof value);
-    return V::broadcast(value);
-  }
-};
-
-// Two columns at once; the tail is an odd last column, paired with zero as in the weights.
-struct XPair {
-  static constexpr long kColumns = 2;
-  template <typename V, bool tail>
-  static typename V::Scalar get(const char* x) {
-    int pair = 0;
-    __builtin_memcpy(&pair, x, tail ? 2 : 4);
-    return V::broadcast(pair);
-  }
-};
-
-// Weight formats: the columns stored together, the steps that take them, the weights of each step.
-struct WFloat {
-  static constexpr long kColumns = 1;
-  static constexpr int kSteps = 1;
-  static constexpr long kBytes = 64;
-  template <typename V, int step>
-  static typename V::Weights get(const char* w) {
-    return V::f32(w);
-  }
-};
-
-struct WHalf {
-  static constexpr long kColumns = 1;
-  static constexpr int kSteps = 1;
-  static constexpr long kBytes = 32;
-  template <typename V, int step>
-  static typename V::Weights get(const char* w) {
-    return V::f16(w);
-  }
-};
-
-struct WBf16 {
-  static constexpr long kColumns = 2;
-  static constexpr int kSteps = 2;
-  static constexpr long kBytes = 64;
-  template <typename V, int step>
-  static typename V::Weights get(const char* w) {
-    if constexpr (step == 0)
-      return V::even(w);
-    else
-      return V::odd(w);
-  }
-};
-
-struct WPair {
-  static constexpr long kColumns = 2;
-  static constexpr int kSteps = 1;
-  static constexpr long kBytes = 64;
-  template <typename V, int step>
-  static typename V::Weights get(const char* w) {
-    return V::pair(w);
-  }
-};
+#include "kernels/isa/fma_operands.inl"
 
 // Bytes of x that one token has in a word of the layout: a float or a pair of bf16.
 constexpr long kWord = 4;
@@ -303,37 +240,4 @@ constexpr PanelKernel make_panels() {
   return {fma_panels<V, X, W>, {V::kTokens, X::kColumns}};
 }
 
-// Enough sums that none waits for its own last result.
-template <typename V>
-constexpr int kLoopSums = V::kTokens > 4 ? V::kTokens : 4;
-
-template <typename V, typename W>
-void arithmetic_loop(long rounds) {
-  // Zeros that the compiler does not know to be zeros: it would compute equal lanes and equal sums
-  // once.
-  alignas(64) char zeros[64] = {};
-  int start = 1;
-  __asm__ volatile("" : "+r"(start), "+m"(zeros));
-  const auto w = W::template get<V, 0>(zeros);
-  const auto x = V::broadcast(start);
-  typename V::Panel sum[kLoopSums<V>];
-  SLUICE_UNROLL
-  for (int i = 0; i < kLoopSums<V>; ++i) {
-    sum[i] = V::fma(V::zero(), V::broadcast(start + i), w);
-  }
-  for (long round = 0; round < rounds; ++round) {
-    SLUICE_UNROLL
-    for (int i = 0; i < kLoopSums<V>; ++i) sum[i] = V::fma(sum[i], x, w);
-  }
-  float last[16];
-  for (int i = 0; i < kLoopSums<V>; ++i) {
-    V::store(last, sum[i]);
-    __asm__ volatile("" ::"r"(last) : "memory");  // the sums are used
-  }
-}
-
-// Each sum takes, for each of 16 rows, the columns of one step: two operations each.
-template <typename V, typename W>
-constexpr ArithmeticLoop make_loop() {
-  return {arithmetic_loop<V, W>, kLoopSums<V> * 16 * (W::kColumns / W::kSteps) * 2};
-}
+#include "kernels/isa/fma_ceiling.inl"
