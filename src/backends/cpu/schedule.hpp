@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/parts.hpp"
 #include "kernels/packed_matrix.hpp"
 
 namespace sluice {
@@ -63,13 +64,6 @@ inline constexpr std::int64_t kRoundTokens = 32;
 
 Tiling tile_product(std::int64_t rows, std::int64_t row_tiles, const PackedView& weights,
                     std::int64_t unit);
-
-// First of `total` that part `index` of `parts` covers, parts being nearly equal.
-inline std::int64_t part_begin(std::int64_t total, std::int64_t parts, std::int64_t index) {
-  return total * index / parts;
-}
-
-inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // One block that has rows in this pass.
 struct BlockWork {
