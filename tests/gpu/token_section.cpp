@@ -49,9 +49,9 @@ void check_none(const Settings& settings, Findings& findings) {
 
 // Rows around each boundary of one long call, each against the oracle. With a `piece`, the
 // workspace is bounded to what so many tokens take.
-void check_long(std::int64_t tokens, std::int64_t boundary, const Settings& settings,
+void check_rows(const Case& subject, std::int64_t boundary, const Settings& settings,
                 Findings& findings, std::int64_t piece = 0) {
-  const Case subject = make_case(tokens, 11);
+  const std::int64_t tokens = subject.tokens();
   LayerOptions options = on_cuda(settings);
   if (piece > 0) {
     const auto experts = backend("cuda").load(subject.spec, subject.weights(), options.load);
@@ -83,6 +83,26 @@ void check_long(std::int64_t tokens, std::int64_t boundary, const Settings& sett
     findings.expect(comparison.ok(), "T {}, tokens {} to {}: {}", tokens, first, end - 1,
                     comparison.message);
   }
+}
+
+void check_long(std::int64_t tokens, std::int64_t boundary, const Settings& settings,
+                Findings& findings, std::int64_t piece = 0) {
+  check_rows(make_case(tokens, 11), boundary, settings, findings, piece);
+}
+
+// Plain SwiGLU has tiles of its own: on each side of every number of tokens per expert at which
+// another one is chosen, and where experts are cut into several segments.
+void check_tiles(const Settings& settings, Findings& findings) {
+  MoeSpec spec = auditing::neutral_spec({16, 4, 200, 136});
+  spec.router.routed_scaling_factor = 2.5;
+  for (const std::int64_t average : {2, 3, 52, 53, 90, 91, 128, 140, 141, 192, 193, 256, 400}) {
+    check_rows(auditing::plain_case(spec, static_cast<std::uint64_t>(average), average * 4),
+               average, settings, findings);
+  }
+  // Products so long, and segments so many, that tiles are high.
+  MoeSpec wide = auditing::neutral_spec({4, 2, 2560, 2560});
+  wide.router.routed_scaling_factor = 2.5;
+  check_rows(auditing::plain_case(wide, 47, 6000), 3000, settings, findings);
 }
 
 // One token: outputs so wide that every block has several strips of rows, or a few blocks one more;
@@ -194,6 +214,7 @@ void run_token_counts(const Settings& settings, Findings& findings) {
     if (settings.brief) break;
   }
   if (settings.brief) return;
+  check_tiles(settings, findings);
   // Calls are cut into chunks of 16384 tokens; 65535 is what a grid's second dimension can count.
   for (const std::int64_t edge : {16384, 32768, 65536}) {
     for (std::int64_t tokens = edge - 1; tokens <= edge + 1; ++tokens) {

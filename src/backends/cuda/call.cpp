@@ -178,7 +178,9 @@ Flow LoadedLayer::flow(std::int64_t tokens) const {
 
 Call make_call(const LoadedLayer& layer, std::int64_t tokens, Workspace& workspace) {
   const RouterSpec& router = layer.spec.router;
-  const FfnTile tile = choose_ffn({tokens, router.top_k, router.num_experts, layer.plain()});
+  const FfnTile tile =
+      choose_ffn({tokens, router.top_k, router.num_experts, layer.spec.experts.hidden_size,
+                  layer.bank.routed.width, layer.plain()});
   Call call;
   call.flow = layer.flow(tokens);
   const Sizes sizes(layer, call.flow, tile, tokens);

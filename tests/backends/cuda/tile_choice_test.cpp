@@ -10,45 +10,59 @@
 namespace sluice::cuda {
 namespace {
 
+// Kimi-Linear's sizes, or another layer's.
+FfnTile tile(std::int64_t tokens, std::int64_t experts = 256, bool plain = true) {
+  return choose_ffn({tokens, 8, experts, 2304, 1024, plain});
+}
+
 TEST(CudaTileChoice, WidensWithTheTokensOfAnAverageExpert) {
-  const auto tile = [](std::int64_t tokens) { return choose_ffn({tokens, 8, 256, true}); };
   EXPECT_EQ(tile(1), FfnTile::rows64_tokens32);
   EXPECT_EQ(tile(64), FfnTile::rows64_tokens32);
   EXPECT_EQ(tile(96), FfnTile::rows128_tokens64);
   EXPECT_EQ(tile(1664), FfnTile::rows128_tokens64);
-  EXPECT_EQ(tile(2048), FfnTile::rows128_tokens160);
-  EXPECT_EQ(tile(4096), FfnTile::rows256_tokens192);
+  EXPECT_EQ(tile(2048), FfnTile::rows128_tokens128);
+  EXPECT_EQ(tile(3072), FfnTile::rows128_tokens160);
+  EXPECT_EQ(tile(4096), FfnTile::rows128_tokens160);
+  EXPECT_EQ(tile(5120), FfnTile::rows128_tokens192);
+  EXPECT_EQ(tile(64, 512), FfnTile::rows64_tokens32);
 }
 
-TEST(CudaTileChoice, TilesAreAsHighAsThereAreSegmentsToSpread) {
-  const auto tile = [](std::int64_t tokens, std::int64_t top_k, std::int64_t experts) {
-    return choose_ffn({tokens, top_k, experts, true});
+TEST(CudaTileChoice, ExpertsAreCutIntoAsFewSegmentsAsTheWidestTilesAllow) {
+  EXPECT_EQ(tile(3072, 128), FfnTile::rows128_tokens192);   // 192 tokens: one
+  EXPECT_EQ(tile(4096, 128), FfnTile::rows128_tokens160);   // 256: two of 128
+  EXPECT_EQ(tile(16384, 256), FfnTile::rows128_tokens192);  // 512: three of 170
+}
+
+// A tile is stored while the next is multiplied, unless products are so long that it hardly
+// matters; then high tiles read less, where there are enough of them to spread.
+TEST(CudaTileChoice, LongProductsOfManySegmentsTakeHighTiles) {
+  const auto deepseek = [](std::int64_t tokens) {
+    return choose_ffn({tokens, 8, 256, 7168, 2048, true});
   };
-  EXPECT_EQ(tile(2048, 8, 128), FfnTile::rows128_tokens256);  // 128 tokens each, one segment
-  EXPECT_EQ(tile(4096, 8, 256), FfnTile::rows256_tokens192);  // the same, twice the experts
-  EXPECT_EQ(tile(4096, 8, 128), FfnTile::rows256_tokens192);  // two segments each
-  EXPECT_EQ(tile(1024, 2, 8), FfnTile::rows128_tokens160);
-  EXPECT_EQ(tile(4096, 2, 8), FfnTile::rows128_tokens256);
-  EXPECT_EQ(tile(16384, 2, 8), FfnTile::rows256_tokens192);
+  EXPECT_EQ(deepseek(2048), FfnTile::rows128_tokens128);
+  EXPECT_EQ(deepseek(4096), FfnTile::rows256_tokens192);
+  EXPECT_EQ(deepseek(16384), FfnTile::rows256_tokens192);
+  const auto mixtral = [](std::int64_t tokens) {
+    return choose_ffn({tokens, 2, 8, 4096, 14336, true});
+  };
+  EXPECT_EQ(mixtral(256), FfnTile::rows128_tokens128);
+  EXPECT_EQ(mixtral(4096), FfnTile::rows128_tokens192);  // 48 segments
+  EXPECT_EQ(mixtral(8192), FfnTile::rows256_tokens192);  // 88
 }
 
 TEST(CudaTileChoice, NoSegmentIsLongerThanATile) {
   EXPECT_EQ(max_groups(FfnTile::rows64_tokens32), 32 / 8);
   EXPECT_EQ(max_groups(FfnTile::rows128_tokens64), 64 / 8);
+  EXPECT_EQ(max_groups(FfnTile::rows128_tokens128), 128 / 8);
   EXPECT_EQ(max_groups(FfnTile::rows128_tokens160), 160 / 8);
-  EXPECT_EQ(max_groups(FfnTile::rows128_tokens256), 256 / 8);
+  EXPECT_EQ(max_groups(FfnTile::rows128_tokens192), 192 / 8);
   EXPECT_EQ(max_groups(FfnTile::rows256_tokens192), 192 / 8);
 }
 
 TEST(CudaTileChoice, GeneralActivationsHaveNoWideTiles) {
   for (std::int64_t tokens = 1; tokens <= 65536; tokens *= 2) {
-    EXPECT_LE(max_groups(choose_ffn({tokens, 8, 128, false})), 8) << tokens;
+    EXPECT_LE(max_groups(tile(tokens, 128, false)), 8) << tokens;
   }
-}
-
-TEST(CudaTileChoice, FewExpertsFillWideTilesEarly) {
-  EXPECT_EQ(choose_ffn({256, 2, 8, true}), FfnTile::rows128_tokens160);
-  EXPECT_EQ(choose_ffn({512, 2, 512, true}), FfnTile::rows64_tokens32);
 }
 
 TEST(CudaRouteChoice, BlocksCoverTheTokensAndTheirSizeGrows) {

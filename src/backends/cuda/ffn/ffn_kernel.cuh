@@ -174,12 +174,12 @@ void launch_ffn(const Ffn& ffn, cudaStream_t stream) {
   launch("ffn", kernel, multiprocessors(), Shape::kThreads, kBytes, stream, ffn);
 }
 
-using FewTokens = FfnShape<1, false, 1, 32, 16>;
-using SomeTokens = FfnShape<2, true, 2, 64, 8>;
-using MoreTokens = FfnShape<2, false, 2, 160, 6>;
-using ManyTokens = FfnShape<2, false, 2, 256, 4>;
-// Twice the rows and three quarters of the tokens: 37 bytes of operands per cycle of the tensor
-// cores where the one above takes 48.
-using MostTokens = FfnShape<2, false, 4, 192, 4>;
+using Rows64Tokens32 = FfnShape<1, false, 1, 32, 16>;
+using Rows128Tokens64 = FfnShape<2, true, 2, 64, 8>;
+using Rows128Tokens128 = FfnShape<2, true, 2, 128, 7>;
+using Rows128Tokens160 = FfnShape<2, true, 2, 160, 6>;
+using Rows128Tokens192 = FfnShape<2, true, 2, 192, 5>;
+// 37 bytes of operands per cycle of the tensor cores where the one above takes 53.
+using Rows256Tokens192 = FfnShape<2, false, 4, 192, 4>;
 
 }  // namespace sluice::cuda

@@ -6,9 +6,9 @@ namespace sluice::cuda {
 void run_ungated_ffn(const Ffn& ffn, cudaStream_t stream) {
   using Act = AnyActivation<false>;
   if (ffn.tile == FfnTile::rows64_tokens32) {
-    return launch_ffn<FewTokens, Act, 8, 32>(ffn, stream);
+    return launch_ffn<Rows64Tokens32, Act, 8, 32>(ffn, stream);
   }
-  launch_ffn<SomeTokens, Act, 32, 64>(ffn, stream);
+  launch_ffn<Rows128Tokens64, Act, 32, 64>(ffn, stream);
 }
 
 }  // namespace sluice::cuda
