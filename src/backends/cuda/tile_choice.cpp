@@ -35,7 +35,8 @@ FfnTile choose_ffn(const FfnSizes& sizes) {
   const std::int64_t experts = std::max<std::int64_t>(1, sizes.num_experts);
   const std::int64_t average = sizes.tokens * sizes.top_k / experts;  // tokens of an expert
   if (average <= 2) return FfnTile::rows64_tokens32;
-  if (average <= 52 || !sizes.plain) return FfnTile::rows128_tokens64;
+  if (average <= 52) return FfnTile::rows128_tokens64;
+  if (!sizes.plain) return FfnTile::rows128_tokens192;
   // An expert is cut into as few segments as the widest tiles allow; the narrowest tile that holds
   // one, with room for chance, has the deepest ring.
   const std::int64_t segments = (average + 191) / 192;

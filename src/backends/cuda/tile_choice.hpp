@@ -11,7 +11,7 @@ struct FfnSizes {
   std::int64_t num_experts = 0;  // over all ranks: what the router spreads tokens over
   std::int64_t hidden = 0;
   std::int64_t intermediate = 0;  // of this rank
-  bool plain = true;  // SwiGLU without biases, alpha, beta and limit: the kernel with wide tiles
+  bool plain = true;  // SwiGLU without biases, alpha, beta and limit: kernels of every width
 };
 
 // Rows of weights x tokens that a CTA multiplies at a time. All but the first and the last are

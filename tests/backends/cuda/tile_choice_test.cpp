@@ -59,9 +59,10 @@ TEST(CudaTileChoice, NoSegmentIsLongerThanATile) {
   EXPECT_EQ(max_groups(FfnTile::rows256_tokens192), 192 / 8);
 }
 
-TEST(CudaTileChoice, GeneralActivationsHaveNoWideTiles) {
-  for (std::int64_t tokens = 1; tokens <= 65536; tokens *= 2) {
-    EXPECT_LE(max_groups(tile(tokens, 128, false)), 8) << tokens;
+TEST(CudaTileChoice, GeneralActivationsHaveOneWideTile) {
+  EXPECT_EQ(tile(1664, 256, false), FfnTile::rows128_tokens64);
+  for (std::int64_t tokens = 2048; tokens <= 65536; tokens *= 2) {
+    EXPECT_EQ(tile(tokens, 256, false), FfnTile::rows128_tokens192) << tokens;
   }
 }
 

@@ -8,7 +8,10 @@ void run_gated_ffn(const Ffn& ffn, cudaStream_t stream) {
   if (ffn.tile == FfnTile::rows64_tokens32) {
     return launch_ffn<Rows64Tokens32, Act, 8, 32>(ffn, stream);
   }
-  launch_ffn<Rows128Tokens64, Act, 32, 64>(ffn, stream);
+  if (ffn.tile == FfnTile::rows128_tokens64) {
+    return launch_ffn<Rows128Tokens64, Act, 32, 64>(ffn, stream);
+  }
+  launch_ffn<Rows128Tokens192, Act, 96, 128, 160, 192>(ffn, stream);
 }
 
 }  // namespace sluice::cuda
