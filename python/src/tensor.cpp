@@ -10,6 +10,7 @@
 #include "base/element.hpp"
 #include "base/fail.hpp"
 #include "bindings.hpp"
+#include "values.hpp"
 
 namespace sluice::python {
 namespace {
@@ -77,7 +78,7 @@ nb::dlpack::dtype raw_dtype(DType dtype) {
 // An array whose elements are no numbers of this machine: says which they are, and what would do.
 [[noreturn]] void refuse_dtype(const nb::object& array, const nb::object& dtype) {
   const std::string type = nb::type_name(array.type()).c_str();
-  const std::string name = nb::str(dtype).c_str();
+  const std::string name = utf8(nb::str(dtype));
   if (nb::getattr(dtype, "isnative", nb::none()).is(nb::bool_(false))) {
     fail(ErrorKind::user,
          "the {}'s dtype is {}, in the byte order of other machines; give this one's: "
@@ -97,7 +98,7 @@ std::string objection(const nb::object& array) {
     array.attr("__dlpack__")();
     return {};
   } catch (const nb::python_error& raised) {
-    return fmt::format(" ({})", nb::str(raised.value()).c_str());
+    return fmt::format(" ({})", message_of(raised));
   }
 }
 
