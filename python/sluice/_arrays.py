@@ -128,6 +128,13 @@ def empty_like(reference: Any, shape: tuple[int, ...], dtype: str) -> Any:
     return Tensor(np.empty(shape, np.uint16), dtype, writable=True)
 
 
+def numbers(tensor: Tensor, name: str) -> np.ndarray:
+    """The elements as numbers. Floats of 8 bits, whose bits NumPy would take for integers, are refused."""
+    if tensor.dtype.startswith("F8"):
+        raise Error(f"{name} is {tensor.dtype}; it must be F32, BF16 or F16")
+    return tensor.numpy()
+
+
 def bits_of(array: Any, name: str) -> np.ndarray:
     """The raw elements of a host array as NumPy, without a copy: uint16 for BF16."""
     return host_view(array, name).bits()

@@ -114,6 +114,8 @@ def test_torch_callables_get_torch_tensors(problem, torch):
     (lambda s, w, h, r, i, t: h[:, 1:], r"output has shape \[7, 63\]"),
     (lambda s, w, h, r, i, t: (h, r), "2 results"),
     (lambda s, w, h, r, i, t: None, "NoneType"),
+    (lambda s, w, h, r, i, t: sluice.Tensor(np.full((7, 64), 0x38, np.uint8), "F8_E4M3"),
+     "output is F8_E4M3; it must be F32, BF16 or F16"),
 ])
 def test_what_a_callable_does_wrong_is_said(problem, fn, message):
     backend = sluice.callable_backend(fn, "all", name="wrong")
@@ -297,6 +299,10 @@ def test_refusals_that_are_none_are_said(problem, refusals, message):
 def test_unknown_claims_and_kinds_are_refused():
     with pytest.raises(sluice.Error, match="routed_scaling_factor"):
         sluice.callable_backend(mine, ["routed_scaling_facto"])
+    with pytest.raises(sluice.Error, match=r"a claim is sluice.Field\(router.num_experts\); .* names"):
+        sluice.callable_backend(mine, sluice.fields()[:1])
+    with pytest.raises(sluice.Error, match="fn is 3; it must be a function, or an object with load"):
+        sluice.audit(3, "all")
     with pytest.raises(sluice.Error, match="numpy"):
         sluice.callable_backend(mine, "all", arrays="jax")
     with pytest.raises(sluice.Error, match="device"):

@@ -39,6 +39,12 @@ def test_the_oracle_tells_right_from_nearly_right(problem):
         sluice.layer(lost, problem.weights, "cpu")(problem.hidden, problem.logits))
 
 
+def test_an_output_of_8_bit_floats_is_no_answer(problem):
+    truth = sluice.oracle(problem.spec, problem.weights, problem.inputs)
+    with pytest.raises(sluice.Error, match="output is F8_E4M3; it must be F32, BF16 or F16"):
+        truth.accepts(sluice.Tensor(np.zeros(problem.hidden.shape, np.uint8), "F8_E4M3"))
+
+
 def test_an_output_of_another_shape_is_no_answer(problem):
     truth = sluice.oracle(problem.spec, problem.weights, problem.inputs)
     right = sluice.layer(problem.spec, problem.weights, "cpu")(problem.hidden, problem.logits)
