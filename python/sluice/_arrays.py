@@ -55,6 +55,9 @@ def view(array: Any, name: str, *, writable: bool = False) -> Tensor:
     """The array as a Tensor. Copies only what is strided, and never what is to be written."""
     try:
         if isinstance(array, Tensor):
+            if writable and not array.writable:
+                raise Error("the Tensor was made for reading; for results it is "
+                            "sluice.Tensor(array, dtype, writable=True)")
             return array
         if isinstance(array, np.ndarray):
             return _view_numpy(array, writable)

@@ -186,7 +186,8 @@ nb::object numpy_array(const nb::object& self) {
 }
 
 Tensor rounded(const nb::object& array, const char* dtype) {
-  const Tensor source(array, std::nullopt, false);
+  const Tensor source =
+      nb::isinstance<Tensor>(array) ? nb::cast<Tensor>(array) : Tensor(array, std::nullopt, false);
   require_host(source.view());
   const auto target = parse_dtype(dtype);
   if (!target || !is_plain_float(*target) || source.view().dtype != DType::f32) {
@@ -257,7 +258,8 @@ void bind_tensor(nb::module_& module) {
                      R"(An array with the element type that its own cannot say.
 
 NumPy has no bfloat16: ``Tensor(bits, "BF16")`` says that the uint16 array ``bits`` holds BF16.
-Everything here that takes an array takes a Tensor too. No copy is made.)")
+Everything else here that takes an array takes a Tensor too. No copy is made. ``writable`` says that
+results may be written there, and refuses a read-only array.)")
       .def(nb::init<const nb::object&, const std::optional<std::string>&, bool>(),
            nb::arg("array").none(), nb::arg("dtype").none() = nb::none(),
            nb::arg("writable") = false)
@@ -266,6 +268,7 @@ Everything here that takes an array takes a Tensor too. No copy is made.)")
       .def_prop_ro(
           "dtype", [](const Tensor& t) { return std::string(to_string(t.view().dtype)); },
           "The name of the element type as safetensors spells it: \"BF16\", \"F32\", …")
+      .def_prop_ro("writable", &Tensor::writable, "Whether results may be written there.")
       .def_prop_ro("shape", [](const Tensor& t) { return shape_tuple(t.view().shape); })
       .def_prop_ro(
           "device", [](const Tensor& t) { return to_string(t.view().device); },

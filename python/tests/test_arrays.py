@@ -28,6 +28,8 @@ def test_rounding_is_to_nearest_even():
     np.testing.assert_array_equal(
         sluice.Tensor.from_float32(values).numpy(),
         np.float32([1, 1 + 2**-6, 1 + 2**-7, -(1 + 2**-6)]))
+    tensor = sluice.Tensor(values)
+    np.testing.assert_array_equal(sluice.Tensor.from_float32(tensor, "F32").numpy(), values)
 
 
 def test_read_only_stays_read_only():

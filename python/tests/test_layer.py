@@ -121,6 +121,13 @@ def test_no_tokens_and_a_given_output(problem):
         layer.forward(problem.hidden, problem.logits, output=buffer.astype(np.float16))
     with pytest.raises(sluice.Error, match="overlaps"):
         layer.forward(problem.hidden, problem.logits, output=problem.hidden)
+    hidden = sluice.Tensor.from_float32(problem.hidden)
+    bits = np.zeros(hidden.shape, np.uint16)
+    with pytest.raises(sluice.Error, match="output: the Tensor was made for reading") as raised:
+        layer.forward(hidden, problem.logits, output=sluice.Tensor(bits, "BF16"))
+    assert raised.value.kind == "user" and not bits.any()
+    layer.forward(hidden, problem.logits, output=sluice.Tensor(bits, "BF16", writable=True))
+    np.testing.assert_array_equal(bits, layer(hidden, problem.logits).bits())
 
 
 def test_the_spec_decides_the_output_dtype(problem):
