@@ -8,6 +8,7 @@ import pytest
 
 import sluice
 from sluice import adapters
+from sluice.adapters._flashinfer import method_of
 from sluice.compat import flashinfer as fi
 
 from test_backends import mine
@@ -167,10 +168,10 @@ def test_every_method_is_recognised_by_its_fields(method):
     spec = sluice.MoeSpec(num_experts=8, top_k=1 if method.name == "Llama4" else 3, hidden_size=64,
                           intermediate_size=64, routed_scaling_factor=2.5,
                           routing_method=method.name, e_score_correction_bias=True)
-    found = adapters.method_of(spec)
+    found = method_of(spec)
     assert spec.replace(routing_method=found.name, e_score_correction_bias=True) == spec
-    assert adapters.method_of(spec.replace(norm_topk_prob=True, norm_eps=0.01, top_k=2,
-                                           apply_router_weight_on_input=False)) is None
+    assert method_of(spec.replace(norm_topk_prob=True, norm_eps=0.01, top_k=2,
+                                  apply_router_weight_on_input=False)) is None
 
 
 def test_flashinfer_itself(torch):
