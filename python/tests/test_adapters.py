@@ -103,6 +103,13 @@ def test_our_flashinfer_call_passes_its_audit(shuffled, stored):
     assert report.backend == "trtllm_bf16_moe" and counted.calls > 30
 
 
+def test_a_layout_in_which_no_weights_are_prepared_is_refused():
+    with pytest.raises(sluice.Error, match="weight_layout is MajorMn; there are MajorK and Block"):
+        adapters.flashinfer_bf16_moe(fi.trtllm_bf16_moe, weight_layout=fi.WeightLayout.MajorMn)
+    with pytest.raises(sluice.Error, match="weight_layout is 7; choose among 0 MajorK"):
+        adapters.flashinfer_bf16_routed_moe(fi.trtllm_bf16_routed_moe, weight_layout=7)
+
+
 @pytest.mark.parametrize("changed, field", [
     (dict(routed_scaling_factor=None), "router.routed_scaling_factor"),
     (dict(routing_bias=None), "router.e_score_correction_bias"),

@@ -11,6 +11,7 @@ from .._core import MoeSpec, Tensor
 from .._errors import Error
 from ..compat import _flashinfer_layout as layout
 from ..compat._flashinfer_enums import ActivationType, RoutingMethodType, WeightLayout
+from ..compat._flashinfer_fields import layout_of
 from ._bf16_call import EXPERT_CLAIMS, ROUTER_CLAIMS, Bf16Call
 from ._calls import like, on_host, route_logits
 
@@ -55,7 +56,7 @@ class _FlashInfer(Bf16Call):
                  weight_layout: int = WeightLayout.BlockMajorK, **extra: Any) -> None:
         super().__init__(fn, **extra)
         self._shuffled = use_shuffled_weight
-        self._layout = WeightLayout(weight_layout)
+        self._layout = layout_of(weight_layout)
 
     def _prepare(self, array: Any, name: str, gated: bool) -> Any:
         matrices = _padded(_arrays.bits_of(on_host(array), name), 2 if gated else 1)
