@@ -67,7 +67,7 @@ struct MoeBenchReport {
   std::vector<MoeBenchRow> rows;
 };
 
-// `progress` is called after every row. Throws Error(user) when the layer, its peer's weights and
+// `progress` is called after every row. Throws Error(user) when the layer, what its peer keeps and
 // what the comparison takes do not fit in the memory that is free.
 MoeBenchReport run_moe_bench(const MoeBenchOptions& options,
                              const std::function<void(const MoeBenchRow&)>& progress = {});
