@@ -47,7 +47,9 @@ def _view_torch(array: Any, writable: bool) -> Tensor:
         array = array.contiguous()
     name = str(array.dtype).removeprefix("torch.")
     if name.startswith("float8"):
-        return Tensor(array.view(torch.uint8), _TAGS.get(name), writable)
+        if name not in _TAGS:
+            raise Error(f"the Tensor's dtype is {array.dtype}, which nothing here reads")
+        return Tensor(array.view(torch.uint8), _TAGS[name], writable)
     return Tensor(array, None, writable)
 
 
