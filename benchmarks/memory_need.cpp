@@ -14,6 +14,13 @@ double matrix_elements(const Shape& shape) {
 
 std::string gigabytes(double bytes) { return fmt::format("{:.1f} GB", bytes * 1e-9); }
 
+// What oneDNN's peer keeps of every slot between its products: inputs and activations in bf16, both
+// outputs in fp32. ggml's graph takes about as much.
+double peer_token_bytes(const Shape& shape) {
+  return static_cast<double>(shape.top_k) *
+         (6.0 * static_cast<double>(shape.hidden) + 10.0 * static_cast<double>(shape.intermediate));
+}
+
 }  // namespace
 
 void require_memory(const Shape& shape, std::string_view memory, std::span<const MemoryPart> parts,
@@ -45,7 +52,7 @@ void require_host_memory(const MoeBenchOptions& options, bool with_peer, int wor
                              8.0 * static_cast<double>(shape.top_k);
   const MemoryPart parts[] = {
       {"packed weights", weight_bytes(shape)},
-      {"the peer's", with_peer ? weight_bytes(shape) : 0.0},
+      {"the peer's", with_peer ? weight_bytes(shape) + tokens * peer_token_bytes(shape) : 0.0},
       {"the values that are packed", 2.0 * matrix_elements(shape)},
       {"the comparison", comparison_bytes(shape, workers)},
       {"tokens", tokens * token_bytes},

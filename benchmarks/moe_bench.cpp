@@ -196,7 +196,7 @@ class Bench {
 }  // namespace
 
 MoeBenchReport run_moe_bench(const MoeBenchOptions& options,
-                             const std::function<void(const MoeBenchRow&)>& progress) {
+                             const std::function<void(const MoeBenchReport&)>& progress) {
   if (options.tokens.empty()) fail(ErrorKind::user, "the list of tokens is empty");
   for (const std::int64_t tokens : options.tokens) {
     if (tokens < 1) fail(ErrorKind::user, "tokens is {}; it must be at least 1", tokens);
@@ -218,7 +218,7 @@ MoeBenchReport run_moe_bench(const MoeBenchOptions& options,
   MoeBenchReport report = bench.report();
   for (const std::int64_t tokens : options.tokens) {
     report.rows.push_back(bench.row(tokens));
-    if (progress) progress(report.rows.back());
+    if (progress) progress(report);
   }
   return report;
 }

@@ -67,10 +67,10 @@ struct MoeBenchReport {
   std::vector<MoeBenchRow> rows;
 };
 
-// `progress` is called after every row. Throws Error(user) when the layer, its peer's weights and
-// what the comparison takes do not fit in the memory that is free.
+// `progress` is called after every row, with what was measured so far. Throws Error(user) when the
+// layer, what its peer keeps and what the comparison takes do not fit in the memory that is free.
 MoeBenchReport run_moe_bench(const MoeBenchOptions& options,
-                             const std::function<void(const MoeBenchRow&)>& progress = {});
+                             const std::function<void(const MoeBenchReport&)>& progress = {});
 
 std::string to_json(const MoeBenchReport& report);
 // A table for people, one line per row.

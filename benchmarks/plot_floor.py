@@ -21,11 +21,14 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
 STYLE = {"sluice": ("#c2410c", "o"), "rounded": ("#f59e0b", "."), "triton": ("#1d4ed8", "s"),
-         "torch": ("#64748b", "^"), "onednn": ("#1d4ed8", "s")}
+         "torch": ("#64748b", "^"), "oneDNN": ("#1d4ed8", "s"), "ggml": ("#0f766e", "^"),
+         "ik_llama.cpp": ("#7e22ce", "v")}
 LABEL = {"sluice": "Sluice, routing included", "rounded": "the same, slot outputs rounded",
          "triton": "Triton grouped GEMM, routing left out",
          "torch": "torch grouped_mm, sorting left out",
-         "onednn": "oneDNN, a matmul per expert, routing left out"}
+         "oneDNN": "oneDNN, a matmul per expert, routing left out",
+         "ggml": "ggml's MoE layer, routing left out",
+         "ik_llama.cpp": "ik_llama.cpp's MoE layer, routing left out"}
 
 
 def curves(report: dict) -> dict[str, list[tuple[int, float]]]:
@@ -38,9 +41,9 @@ def curves(report: dict) -> dict[str, list[tuple[int, float]]]:
                 found.setdefault(name, []).append((row["tokens"], engine["percent_of_floor"]))
         else:
             found.setdefault(own, []).append((row["tokens"], row["percent_of_floor"]["median"]))
-        if "peer_milliseconds" in row:  # of the CPU's bench: oneDNN
+        if "peer_milliseconds" in row:  # of the CPU's bench, whose peers are "oneDNN 2.6.3", "ggml …"
             percent = 100 * row["floor_milliseconds"]["median"] / row["peer_milliseconds"]["median"]
-            found.setdefault("onednn", []).append((row["tokens"], percent))
+            found.setdefault(report["peer"].split()[0], []).append((row["tokens"], percent))
     return found
 
 

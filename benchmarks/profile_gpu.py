@@ -36,6 +36,11 @@ UNITS = {"": 1, "%": 1, "ns": 1, "us": 1e3, "ms": 1e6, "byte": 1, "Kbyte": 1e3, 
          "sector": 1, "hz": 1, "Ghz": 1e9, "Mhz": 1e6, "cycle/nsecond": 1e9, "cycle/usecond": 1e6}
 
 
+def fail(message):
+    print(message, file=sys.stderr)
+    sys.exit(2)
+
+
 def profile(sluice, shape, tokens, routing, launches):
     """One row per kernel: a dict of medians."""
     with tempfile.TemporaryDirectory() as folder:
@@ -45,9 +50,12 @@ def profile(sluice, shape, tokens, routing, launches):
                    "--metrics", ",".join(METRICS), "--csv", "--log-file", out,
                    sluice, "bench", "moe", "--backend", "cuda", "--shape", shape, "--tokens", str(tokens), "--routing", routing,
                    "--seconds", "0.02"]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if not os.path.exists(out):
-            sys.exit(f"ncu made nothing for {shape}, {tokens} tokens: {done.stderr.strip() or done.stdout.strip()}")
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except OSError as error:
+            fail(f"ncu does not start: {error}")
+        if done.returncode != 0 or not os.path.exists(out):
+            fail(f"ncu ended with {done.returncode} for {shape}, {tokens} tokens: {done.stderr.strip() or done.stdout.strip()}")
         with open(out) as file:
             lines = [line for line in file if line.startswith('"')]
     seen = collections.defaultdict(lambda: collections.defaultdict(list))
@@ -60,7 +68,7 @@ def profile(sluice, shape, tokens, routing, launches):
         value = float(row["Metric Value"].replace(",", "")) * UNITS[row["Metric Unit"]]
         seen[name][METRICS[row["Metric Name"]]].append(value)
     if not order:
-        sys.exit(f"no kernel was profiled for {shape}, {tokens} tokens: {done.stdout.strip()[-500:]}")
+        fail(f"no kernel was profiled for {shape}, {tokens} tokens: {done.stdout.strip()[-500:]}")
     rows = []
     for name in order:
         of = {key: statistics.median(values[1:] or values) for key, values in seen[name].items()}
@@ -70,6 +78,15 @@ def profile(sluice, shape, tokens, routing, launches):
                      "cache_megabytes": of["sectors"] * 32 / 1e6, "tensor_percent": of["tensor"],
                      "gigahertz": of["hertz"] / 1e9})
     return rows
+
+
+def write(report, path):
+    """After every row: what a later one fails at loses none of those before."""
+    if not path:
+        return
+    with open(path + ".part", "w") as file:
+        json.dump(report, file, indent=1)
+    os.replace(path + ".part", path)
 
 
 def main():
@@ -91,10 +108,7 @@ def main():
                 print(f"| {shape} | {routing} | {tokens} | {row['kernel']} | {row['microseconds']:.1f} | {row['read_megabytes']:.0f} "
                       f"| {row['written_megabytes']:.0f} | {row['terabytes_per_second']:.2f} | {row['cache_megabytes']:.0f} "
                       f"| {row['tensor_percent']:.0f} | {row['gigahertz']:.2f} |", flush=True)
-    if args.json:
-        with open(args.json + ".part", "w") as file:
-            json.dump(report, file, indent=1)
-        os.replace(args.json + ".part", args.json)
+            write(report, args.json)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,19 @@
 # counts, slot outputs that may be rounded, compute-sanitizer, and faults injected into the
 # environment.
 # Usage: tools/check_gpu.sh [FOLDER]   the programs' folder, default build/release/bin
-#   SECTIONS="audit fuzz"    only these (default: all of them)
+#   SECTIONS="audit fuzz"    only these (default: all of them); a name that no part has is an error
 #   PART_SECONDS=1800        time for each part
-# Exit status: 0 all right, 1 something is wrong, 77 skipped because there is no usable GPU.
+# Exit status: 0 all right, 1 something is wrong, 2 SECTIONS is, 77 skipped because there is no usable
+# GPU.
 set -uo pipefail
+parts=(audit mutants fuzz graphs tokens router rounding rounded memcheck memcheck-rounded racecheck
+  racecheck-rounded errors no-device)
+for name in ${SECTIONS:-}; do
+  if [[ " ${parts[*]} " != *" $name "* ]]; then
+    echo "SECTIONS holds \"$name\"; the parts are: ${parts[*]}"
+    exit 2
+  fi
+done
 bin=${1:-build/release/bin}
 suite=$bin/gpu_suite
 if [[ ! -x $suite ]]; then

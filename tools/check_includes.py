@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Checks that includes go one way: a folder uses only folders above it in ORDER, and itself.
 
-Usage: tools/check_includes.py [ROOT]
-Prints every offending include and exits with 1 if there is one.
+Usage: tools/check_includes.py [ROOT]    (ROOT: the tree to check, by default the script's own)
+Prints every offending include and exits with 1 if there is one, or if there is nothing to check.
 """
 
 import pathlib
@@ -42,6 +42,8 @@ def check(root: pathlib.Path) -> list[str]:
     files = [f for top in ("include", "src", "benchmarks", "apps", "python/src")
              for f in (root / top).rglob("*")
              if f.suffix in SUFFIXES]
+    if not files:
+        return [f"{root}: no source files there"]
     for file in sorted(files):
         own = file.relative_to(root).as_posix()
         own_layer = layer_of(own)
@@ -61,7 +63,8 @@ def check(root: pathlib.Path) -> list[str]:
 
 
 def main() -> int:
-    root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
+    own = pathlib.Path(__file__).resolve().parents[1]
+    root = pathlib.Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else own
     problems = check(root)
     print("\n".join(problems) if problems else "includes go one way")
     return 1 if problems else 0

@@ -7,6 +7,7 @@
 
 #include "at_least.hpp"
 #include "backends/asked_backend.hpp"
+#include "base/write_target.hpp"
 #include "moe_bench.hpp"
 #include "number_checks.hpp"
 #include "output/files.hpp"
@@ -56,6 +57,10 @@ int list_shapes() {
   return kOk;
 }
 
+void write_report(const std::string& path, const bench::MoeBenchReport& report) {
+  write_json(path, nlohmann::ordered_json::parse(bench::to_json(report)));
+}
+
 int run_bench(const CLI::App& moe, Options& options) {
   refuse_beside(moe, "--shapes", {}, "it lists the layers and measures nothing");
   if (options.shapes) return list_shapes();
@@ -65,17 +70,21 @@ int run_bench(const CLI::App& moe, Options& options) {
   options.bench.shape = bench::shape(options.shape);
   options.bench.draw = bench::parse_draw(options.draw);
   if (options.no_peer) options.bench.peer = "none";
+  // After every row where that replaces a file; a pipe, say, gets one report.
+  const bool given = !options.json.empty();
+  const bool replaced = given && options.json != "-" && !write_target(options.json).in_place;
   bench::MoeBenchReport report;
   {
     ProgressLine line("measuring");
-    double rows = 0;
-    report = bench::run_moe_bench(options.bench, [&](const bench::MoeBenchRow&) {
-      line.update(++rows, static_cast<double>(options.bench.tokens.size()));
-    });
+    const auto keep = [&](const bench::MoeBenchReport& so_far) {
+      line.update(static_cast<double>(so_far.rows.size()),
+                  static_cast<double>(options.bench.tokens.size()));
+      // Whoever stops the run, or a later row that fails, loses none of them.
+      if (replaced) write_report(options.json, so_far);
+    };
+    report = bench::run_moe_bench(options.bench, keep);
   }
-  if (!options.json.empty()) {
-    write_json(options.json, nlohmann::ordered_json::parse(bench::to_json(report)));
-  }
+  if (given && !replaced) write_report(options.json, report);
   if (options.json != "-") fmt::print("{}", bench::to_text(report));
   return kOk;
 }
@@ -112,7 +121,8 @@ Run declare_bench(CLI::App& app) {
   moe.add_flag("--round-slot-outputs", options->bench.may_round_slot_outputs,
                "Let the backend keep expert outputs in bf16 until it sums them, as most others do; "
                "cuda does. The comparison with the reference allows for it");
-  moe.add_option("--json", options->json, "Write the figures here; - is stdout")->check(writable());
+  moe.add_option("--json", options->json, "Write the figures here, after every row; - is stdout")
+      ->check(writable());
   moe.footer(kFooter);
   app.footer("Example:\n  sluice bench moe --help");
   return [options, &moe] { return run_bench(moe, *options); };

@@ -290,12 +290,12 @@ class DeviceBench {
 }  // namespace
 
 MoeBenchReport run_device_bench(const MoeBenchOptions& options,
-                                const std::function<void(const MoeBenchRow&)>& progress) {
+                                const std::function<void(const MoeBenchReport&)>& progress) {
   DeviceBench bench(options);
   MoeBenchReport report = bench.report();
   for (const std::int64_t tokens : options.tokens) {
     report.rows.push_back(bench.row(tokens));
-    if (progress) progress(report.rows.back());
+    if (progress) progress(report);
   }
   return report;
 }

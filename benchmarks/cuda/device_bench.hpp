@@ -11,6 +11,6 @@
 namespace sluice::bench {
 
 MoeBenchReport run_device_bench(const MoeBenchOptions& options,
-                                const std::function<void(const MoeBenchRow&)>& progress);
+                                const std::function<void(const MoeBenchReport&)>& progress);
 
 }  // namespace sluice::bench

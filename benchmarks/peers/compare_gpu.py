@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 
@@ -205,6 +206,15 @@ class Comparison:
         return result
 
 
+def write(report: dict, path: str | None) -> None:
+    """After every row: what a later one fails at loses none of those before."""
+    if not path:
+        return
+    with open(path + ".part", "w", encoding="utf-8") as file:
+        json.dump(report, file, indent=1)
+    os.replace(path + ".part", path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -233,9 +243,7 @@ def main() -> None:
             spread = f"{ms['median'] * 1e3:.1f} ±{(ms['high'] - ms['low']) * 500:.1f}"
             line += f"{spread:>18} {engine['percent_of_floor']:>6.1f}"
         print(line, flush=True)
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=1)
+        write(report, options.json)
 
 
 if __name__ == "__main__":

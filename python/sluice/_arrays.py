@@ -47,7 +47,9 @@ def _view_torch(array: Any, writable: bool) -> Tensor:
         array = array.contiguous()
     name = str(array.dtype).removeprefix("torch.")
     if name.startswith("float8"):
-        return Tensor(array.view(torch.uint8), _TAGS.get(name), writable)
+        if name not in _TAGS:
+            raise Error(f"the Tensor's dtype is {array.dtype}, which nothing here reads")
+        return Tensor(array.view(torch.uint8), _TAGS[name], writable)
     return Tensor(array, None, writable)
 
 
@@ -55,6 +57,9 @@ def view(array: Any, name: str, *, writable: bool = False) -> Tensor:
     """The array as a Tensor. Copies only what is strided, and never what is to be written."""
     try:
         if isinstance(array, Tensor):
+            if writable and not array.writable:
+                raise Error("the Tensor was made for reading; for results it is "
+                            "sluice.Tensor(array, dtype, writable=True)")
             return array
         if isinstance(array, np.ndarray):
             return _view_numpy(array, writable)
@@ -126,6 +131,13 @@ def empty_like(reference: Any, shape: tuple[int, ...], dtype: str) -> Any:
     if isinstance(reference, np.ndarray) and reference.dtype.name == "bfloat16":
         return np.empty(shape, reference.dtype)
     return Tensor(np.empty(shape, np.uint16), dtype, writable=True)
+
+
+def numbers(tensor: Tensor, name: str) -> np.ndarray:
+    """The elements as numbers. Floats of 8 bits, whose bits NumPy would take for integers, are refused."""
+    if tensor.dtype.startswith("F8"):
+        raise Error(f"{name} is {tensor.dtype}; it must be F32, BF16 or F16")
+    return tensor.numpy()
 
 
 def bits_of(array: Any, name: str) -> np.ndarray:

@@ -37,12 +37,15 @@ def callable_backend(
     device   of torch tensors: "cpu", "cuda", …
     batch_invariant  a token's bits do not depend on the other tokens: a claim, which is audited
 
-    Outputs may be of any kind; other dtypes are converted to the layer's output dtype. All arrays are
-    fn's own copies, but inputs are read-only: a call that leaves other values in its hidden states,
-    logits, ids or routing weights is an Error, whatever the kind of arrays.
+    Outputs may be of any kind; other dtypes are converted to the layer's output dtype, but for floats
+    of 8 bits, which are refused. All arrays are fn's own copies, but inputs are read-only: a call that
+    leaves other values in its hidden states, logits, ids or routing weights is an Error, whatever the
+    kind of arrays.
     What fn raises becomes an Error (internal) that names the exception; KeyboardInterrupt, SystemExit
     and whatever else is no Exception stay what they are.
     """
+    if not callable(fn) and not hasattr(fn, "load"):
+        raise Error(f"fn is {fn!r}; it must be a function, or an object with load(spec, weights)")
     if arrays == "numpy":
         arrays = getattr(fn, "numpy_as", arrays)
     name = name or getattr(fn, "__name__", None) or type(fn).__name__

@@ -64,6 +64,8 @@ def claim_list(claims: str | Iterable[str]) -> list[str]:
     known = _core.fields()
     chosen = {field.name for field in known if field.kind == "size"}
     for claim in claims:
+        if not isinstance(claim, str):
+            raise Error(f"a claim is {claim!r}; claims are names of fields")
         matches = [f.name for f in known if fnmatch.fnmatchcase(f.name, claim) or f.key == claim]
         # An unknown name goes through as it is: the registry's error knows the nearest one.
         chosen.update(matches or [claim])
@@ -92,12 +94,12 @@ def _write(result: Any, target: Tensor, what: str) -> None:
     if tensor.dtype == target.dtype:
         target.bits()[...] = tensor.bits()
     elif target.dtype in ("BF16", "F16"):
-        values = tensor.numpy().astype(np.float32)
+        values = _arrays.numbers(tensor, what).astype(np.float32)
         target.bits()[...] = Tensor.from_float32(values, target.dtype).bits()
     elif target.dtype == "I32":
         _write_ids(tensor, target, what)
     else:
-        target.bits()[...] = tensor.numpy()
+        target.bits()[...] = _arrays.numbers(tensor, what)
 
 
 _INPUTS = ("hidden_states", "router_logits", "topk_ids", "topk_weights")

@@ -24,9 +24,9 @@ class Truth:
     def share_of_bound(self, output: Any) -> np.ndarray:
         """|output - expected| / bound per element: above 1 is wrong, and so is NaN.
 
-        Raises Error (user) for an output of another shape.
+        Raises Error (user) for an output of another shape, or of 8-bit floats.
         """
-        got = _arrays.view(output, "output").numpy().astype(np.float64)
+        got = _arrays.numbers(_arrays.view(output, "output"), "output").astype(np.float64)
         # NumPy would broadcast one row, or none, against all of them, and find nothing wrong.
         if got.shape != self.expected.shape:
             raise Error(f"output has shape {list(got.shape)}; it must be "

@@ -9,6 +9,7 @@
 #include "base/fail.hpp"
 #include "bindings.hpp"
 #include "unlocked.hpp"
+#include "values.hpp"
 
 namespace sluice::python {
 namespace {
@@ -94,6 +95,10 @@ void bind_settings(nb::module_& module) {
           nb::arg("diagnose"), nb::arg("replay_directory"), nb::arg("threads"));
 }
 
+nb::str report_text(const AuditReport& report) { return text(audit_text(report)); }
+nb::str score_text(const MutationScore& score) { return text(mutation_text(score)); }
+nb::str rated_text(const TestRating& rating) { return text(rating_text(rating)); }
+
 void bind_report(nb::module_& module) {
   nb::class_<AuditFailure>(module, "AuditFailure", "One thing that is wrong.")
       .def_ro("check", &AuditFailure::check, "\"exact\", \"live\", \"poison\", …")
@@ -104,7 +109,7 @@ void bind_report(nb::module_& module) {
           "ids, weights, expert, combine, load, memory or repeat.")
       .def_ro("regime", &AuditFailure::regime)
       .def_ro("seed", &AuditFailure::seed)
-      .def_ro("message", &AuditFailure::message)
+      .def_prop_ro("message", [](const AuditFailure& f) { return text(f.message); })
       .def_ro("looks_like", &AuditFailure::looks_like,
               "\"behaves as if routed_scaling_factor were 1\"; empty: no mutant matches.")
       .def_ro("matched", &AuditFailure::matched, "The mutant or fault that matches.")
@@ -113,8 +118,8 @@ void bind_report(nb::module_& module) {
       .def_ro("replay_files", &AuditFailure::replay_files)
       .def_ro("replay_command", &AuditFailure::replay_command)
       .def("__repr__", [](const AuditFailure& f) {
-        return fmt::format("sluice.AuditFailure({} {}: {})", f.check, f.field,
-                           f.looks_like.empty() ? f.message : f.looks_like);
+        return text(fmt::format("sluice.AuditFailure({} {}: {})", f.check, f.field,
+                                f.looks_like.empty() ? f.message : f.looks_like));
       });
   const auto verdict = [](Verdict FieldReport::*member) {
     return [member](const FieldReport& report) { return to_string(report.*member); };
@@ -150,10 +155,12 @@ void bind_report(nb::module_& module) {
       });
   nb::class_<AuditReport>(module, "AuditReport", "What an audit found.")
       .def_prop_ro("ok", &AuditReport::ok, "No failure.")
-      .def_prop_ro("text", &audit_text, "The table for a pull request.")
+      .def_prop_ro("text", &report_text, "The table for a pull request.")
       .def_prop_ro("json", &audit_json, "docs/audit-schema.json describes it.")
-      .def_prop_ro("html", &audit_html, "One self-contained page.")
-      .def_ro("backend", &AuditReport::backend)
+      .def_prop_ro(
+          "html", [](const AuditReport& report) { return text(audit_html(report)); },
+          "One self-contained page.")
+      .def_prop_ro("backend", [](const AuditReport& report) { return text(report.backend); })
       .def_ro("suite", &AuditReport::suite)
       .def_ro("seed", &AuditReport::seed)
       .def_ro("widths", &AuditReport::widths,
@@ -163,10 +170,11 @@ void bind_report(nb::module_& module) {
       .def_ro("checks", &AuditReport::checks)
       .def_ro("failures", &AuditReport::failures)
       .def_ro("seconds", &AuditReport::seconds)
-      .def("__str__", &audit_text)
+      .def("__str__", &report_text)
       .def("__repr__", [](const AuditReport& report) {
-        return fmt::format("sluice.AuditReport({}, {}, {})", report.backend, report.suite,
-                           report.ok() ? "ok" : fmt::format("{} failures", report.failures.size()));
+        return text(
+            fmt::format("sluice.AuditReport({}, {}, {})", report.backend, report.suite,
+                        report.ok() ? "ok" : fmt::format("{} failures", report.failures.size())));
       });
 }
 
@@ -183,9 +191,9 @@ void bind_mutation(nb::module_& module) {
       .def_ro("mutants", &MutationScore::mutants)
       .def_prop_ro("applicable", &MutationScore::applicable)
       .def_prop_ro("killed", &MutationScore::killed)
-      .def_prop_ro("text", &mutation_text)
+      .def_prop_ro("text", &score_text)
       .def_prop_ro("json", &mutation_json)
-      .def("__str__", &mutation_text);
+      .def("__str__", &score_text);
   nb::class_<RatedMutant>(module, "RatedMutant")
       .def_ro("name", &RatedMutant::name)
       .def_prop_ro("bug_class", [](const RatedMutant& m) { return std::string(1, m.bug_class); })
@@ -197,8 +205,8 @@ void bind_mutation(nb::module_& module) {
       .def_ro("backend", &TestRating::backend)
       .def_ro("mutants", &TestRating::mutants)
       .def_prop_ro("killed", &TestRating::killed)
-      .def_prop_ro("text", &rating_text)
-      .def("__str__", &rating_text);
+      .def_prop_ro("text", &rated_text)
+      .def("__str__", &rated_text);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "base/fail.hpp"
 #include "bindings.hpp"
+#include "values.hpp"
 
 namespace sluice::python {
 namespace {
@@ -26,7 +27,7 @@ nb::list claim_list(const Backend& backend) {
 nb::dict refusals(const Backend& backend, const MoeSpec& spec) {
   nb::dict reasons;
   for (const Refusal& refusal : negotiate(backend, spec).refusals) {
-    reasons[refusal.field.c_str()] = nb::cast(refusal.reason);
+    reasons[text(refusal.field)] = text(refusal.reason);
   }
   return reasons;
 }
@@ -59,7 +60,7 @@ void bind_faults(nb::module_& module) {
 
 void bind_backends(nb::module_& module) {
   nb::class_<Backend>(module, "Backend", "What computes a layer, and what it claims to honour.")
-      .def_prop_ro("name", &Backend::name)
+      .def_prop_ro("name", [](const Backend& backend) { return text(backend.name()); })
       .def_prop_ro("unavailable", &Backend::unavailable,
                    "Why it cannot be used on this machine; None if it can.")
       .def_prop_ro("claims", &claim_list, nb::sig("def claims(self) -> list[str]"),
@@ -70,7 +71,7 @@ void bind_backends(nb::module_& module) {
           nb::sig("def refusals(self, spec: MoeSpec) -> dict[str, str]"),
           "Every field of the spec that it refuses, with the reason. Empty: it computes the layer.")
       .def("__repr__", [](const Backend& backend) {
-        return fmt::format("sluice.Backend({})", backend.name());
+        return text(fmt::format("sluice.Backend({})", backend.name()));
       });
   module.def("backend", &backend, nb::arg("name"), nb::rv_policy::reference,
              "The backend of that name. Raises Error (user) with the known names.");

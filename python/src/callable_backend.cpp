@@ -20,8 +20,7 @@ namespace {
   // KeyboardInterrupt, SystemExit: they end what runs, and say nothing of the callable.
   if (!raised.matches(PyExc_Exception)) throw Interruption{std::current_exception()};
   const std::string type = nb::type_name(raised.type()).c_str();
-  const std::string text = nb::str(raised.value()).c_str();
-  fail(ErrorKind::internal, "{} raised {}: {}", who, type, text);
+  fail(ErrorKind::internal, "{} raised {}: {}", who, type, message_of(raised));
 }
 
 // Runs Python code on behalf of the library, which knows no Python exceptions.

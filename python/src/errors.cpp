@@ -4,6 +4,7 @@
 
 #include "base/interruption.hpp"
 #include "bindings.hpp"
+#include "values.hpp"
 
 namespace sluice::python {
 
@@ -14,7 +15,7 @@ void bind_errors(nb::module_&) {
     } catch (const Error& error) {
       // Imported late: the package imports this module first.
       const nb::object type = nb::module_::import_("sluice._errors").attr("Error");
-      const nb::object raised = type(error.what(), to_string(error.kind()));
+      const nb::object raised = type(text(error.what()), to_string(error.kind()));
       PyErr_SetObject(type.ptr(), raised.ptr());
     } catch (const Interruption& interruption) {
       try {

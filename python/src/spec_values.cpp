@@ -94,7 +94,7 @@ MoeSpec from_dict(const nb::dict& groups) {
     }
     nb::dict own;
     for (const auto& [key, value] : nb::borrow<nb::dict>(members)) {
-      const std::string name = fmt::format("{}.{}", nb::str(group).c_str(), nb::str(key).c_str());
+      const std::string name = fmt::format("{}.{}", utf8(nb::str(group)), utf8(nb::str(key)));
       own[key] = plain_value(name, value);
       check_finite(name, own[key]);
     }

@@ -10,6 +10,7 @@
 #include "base/element.hpp"
 #include "base/fail.hpp"
 #include "bindings.hpp"
+#include "values.hpp"
 
 namespace sluice::python {
 namespace {
@@ -77,7 +78,7 @@ nb::dlpack::dtype raw_dtype(DType dtype) {
 // An array whose elements are no numbers of this machine: says which they are, and what would do.
 [[noreturn]] void refuse_dtype(const nb::object& array, const nb::object& dtype) {
   const std::string type = nb::type_name(array.type()).c_str();
-  const std::string name = nb::str(dtype).c_str();
+  const std::string name = utf8(nb::str(dtype));
   if (nb::getattr(dtype, "isnative", nb::none()).is(nb::bool_(false))) {
     fail(ErrorKind::user,
          "the {}'s dtype is {}, in the byte order of other machines; give this one's: "
@@ -97,7 +98,7 @@ std::string objection(const nb::object& array) {
     array.attr("__dlpack__")();
     return {};
   } catch (const nb::python_error& raised) {
-    return fmt::format(" ({})", nb::str(raised.value()).c_str());
+    return fmt::format(" ({})", message_of(raised));
   }
 }
 
@@ -185,7 +186,8 @@ nb::object numpy_array(const nb::object& self) {
 }
 
 Tensor rounded(const nb::object& array, const char* dtype) {
-  const Tensor source(array, std::nullopt, false);
+  const Tensor source =
+      nb::isinstance<Tensor>(array) ? nb::cast<Tensor>(array) : Tensor(array, std::nullopt, false);
   require_host(source.view());
   const auto target = parse_dtype(dtype);
   if (!target || !is_plain_float(*target) || source.view().dtype != DType::f32) {
@@ -256,7 +258,8 @@ void bind_tensor(nb::module_& module) {
                      R"(An array with the element type that its own cannot say.
 
 NumPy has no bfloat16: ``Tensor(bits, "BF16")`` says that the uint16 array ``bits`` holds BF16.
-Everything here that takes an array takes a Tensor too. No copy is made.)")
+Everything else here that takes an array takes a Tensor too. No copy is made. ``writable`` says that
+results may be written there, and refuses a read-only array.)")
       .def(nb::init<const nb::object&, const std::optional<std::string>&, bool>(),
            nb::arg("array").none(), nb::arg("dtype").none() = nb::none(),
            nb::arg("writable") = false)
@@ -265,6 +268,7 @@ Everything here that takes an array takes a Tensor too. No copy is made.)")
       .def_prop_ro(
           "dtype", [](const Tensor& t) { return std::string(to_string(t.view().dtype)); },
           "The name of the element type as safetensors spells it: \"BF16\", \"F32\", …")
+      .def_prop_ro("writable", &Tensor::writable, "Whether results may be written there.")
       .def_prop_ro("shape", [](const Tensor& t) { return shape_tuple(t.view().shape); })
       .def_prop_ro(
           "device", [](const Tensor& t) { return to_string(t.view().device); },

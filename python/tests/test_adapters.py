@@ -8,6 +8,7 @@ import pytest
 
 import sluice
 from sluice import adapters
+from sluice.adapters._flashinfer import method_of
 from sluice.compat import flashinfer as fi
 
 from test_backends import mine
@@ -102,6 +103,13 @@ def test_our_flashinfer_call_passes_its_audit(shuffled, stored):
     assert report.backend == "trtllm_bf16_moe" and counted.calls > 30
 
 
+def test_a_layout_in_which_no_weights_are_prepared_is_refused():
+    with pytest.raises(sluice.Error, match="weight_layout is MajorMn; there are MajorK and Block"):
+        adapters.flashinfer_bf16_moe(fi.trtllm_bf16_moe, weight_layout=fi.WeightLayout.MajorMn)
+    with pytest.raises(sluice.Error, match="weight_layout is 7; choose among 0 MajorK"):
+        adapters.flashinfer_bf16_routed_moe(fi.trtllm_bf16_routed_moe, weight_layout=7)
+
+
 @pytest.mark.parametrize("changed, field", [
     (dict(routed_scaling_factor=None), "router.routed_scaling_factor"),
     (dict(routing_bias=None), "router.e_score_correction_bias"),
@@ -167,10 +175,10 @@ def test_every_method_is_recognised_by_its_fields(method):
     spec = sluice.MoeSpec(num_experts=8, top_k=1 if method.name == "Llama4" else 3, hidden_size=64,
                           intermediate_size=64, routed_scaling_factor=2.5,
                           routing_method=method.name, e_score_correction_bias=True)
-    found = adapters.method_of(spec)
+    found = method_of(spec)
     assert spec.replace(routing_method=found.name, e_score_correction_bias=True) == spec
-    assert adapters.method_of(spec.replace(norm_topk_prob=True, norm_eps=0.01, top_k=2,
-                                           apply_router_weight_on_input=False)) is None
+    assert method_of(spec.replace(norm_topk_prob=True, norm_eps=0.01, top_k=2,
+                                  apply_router_weight_on_input=False)) is None
 
 
 def test_flashinfer_itself(torch):

@@ -5,7 +5,7 @@ import pytest
 
 import sluice
 
-from conftest import bf16
+from conftest import bf16, make_problem
 
 
 def test_a_tag_says_what_the_elements_are():
@@ -28,6 +28,8 @@ def test_rounding_is_to_nearest_even():
     np.testing.assert_array_equal(
         sluice.Tensor.from_float32(values).numpy(),
         np.float32([1, 1 + 2**-6, 1 + 2**-7, -(1 + 2**-6)]))
+    tensor = sluice.Tensor(values)
+    np.testing.assert_array_equal(sluice.Tensor.from_float32(tensor, "F32").numpy(), values)
 
 
 def test_read_only_stays_read_only():
@@ -136,3 +138,8 @@ def test_fp8_weights_by_tag_and_by_torch(torch):
                        "reference")
     np.testing.assert_array_equal(one(hidden, logits), two(hidden, logits))
     assert np.abs(one(hidden, logits)).max() > 0
+
+
+def test_torchs_other_8_bit_floats_are_not_taken_for_bytes(torch):
+    with pytest.raises(sluice.Error, match="down_proj: the Tensor's dtype is torch.float8_e4m3fnuz"):
+        sluice.layer(make_problem().spec, {"down_proj": torch.zeros(2, dtype=torch.float8_e4m3fnuz)})

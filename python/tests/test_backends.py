@@ -1,5 +1,9 @@
 """Backends by name, refusals, faults, and Python callables as backends."""
 
+import json
+import pathlib
+import shutil
+import subprocess
 import threading
 
 import numpy as np
@@ -8,6 +12,8 @@ import pytest
 import sluice
 
 from conftest import bf16, expert
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def mine(spec, weights, hidden_states, router_logits, topk_ids, topk_weights):
@@ -108,12 +114,56 @@ def test_torch_callables_get_torch_tensors(problem, torch):
     (lambda s, w, h, r, i, t: h[:, 1:], r"output has shape \[7, 63\]"),
     (lambda s, w, h, r, i, t: (h, r), "2 results"),
     (lambda s, w, h, r, i, t: None, "NoneType"),
+    (lambda s, w, h, r, i, t: sluice.Tensor(np.full((7, 64), 0x38, np.uint8), "F8_E4M3"),
+     "output is F8_E4M3; it must be F32, BF16 or F16"),
 ])
 def test_what_a_callable_does_wrong_is_said(problem, fn, message):
     backend = sluice.callable_backend(fn, "all", name="wrong")
     with pytest.raises(sluice.Error, match="wrong raised.*" + message) as raised:
         sluice.layer(problem.spec, problem.weights, backend)(problem.hidden, problem.logits)
     assert raised.value.kind == "internal"
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("not a word")
+
+
+@pytest.mark.parametrize("error, message", [
+    (ValueError("no file \udcff"), r"ValueError: no file \\udcff$"),  # as os names such files
+    (Mute(), r"Mute: <its str\(\) raised RuntimeError>$"),
+])
+def test_errors_whose_text_cannot_be_had_are_named_all_the_same(problem, error, message):
+    def failing(*given):
+        raise error
+
+    layer = sluice.layer(problem.spec, problem.weights, sluice.callable_backend(failing, "all"))
+    with pytest.raises(sluice.Error, match="failing raised .*" + message):
+        layer(problem.hidden, problem.logits)
+    report = sluice.audit(failing, "all", suite="A", rounds=1, diagnose=False)
+    assert report.failures and all(f.message in report.text for f in report.failures)
+
+
+def test_words_of_a_plugin_may_be_no_utf8(problem, tmp_path):
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler")
+    source = (ROOT / "examples/plugin_c/example_plugin.c").read_text(encoding="utf-8")
+    source = source.replace('.name = "example"', '.name = "ex\\xe4mple"')
+    source = source.replace("only softmax and sigmoid", "f\\xfcr softmax")
+    (tmp_path / "plugin.c").write_text(source)
+    subprocess.run(["cc", "-std=c11", "-shared", "-fPIC", f"-I{ROOT / 'include'}", "plugin.c", "-o",
+                    "plugin.so", "-lm", "-DLOSE_THE_FACTOR"], cwd=tmp_path, check=True)
+    plugin = sluice.load_plugin(tmp_path / "plugin.so")
+    assert plugin.name == "ex\\xe4mple" and plugin.name in repr(plugin)
+    spec = problem.spec.replace(score_func="none")
+    assert plugin.refusals(spec) == {"router.score_func": "f\\xfcr softmax"}
+    with pytest.raises(sluice.Error, match=r"ex\\xe4mple"):
+        sluice.layer(spec, problem.weights, plugin)
+    report = sluice.audit(plugin, suite="A", rounds=1)
+    assert report.backend == plugin.name and plugin.name in report.text and plugin.name in report.html
+    assert json.loads(report.json)["backend"] == "ex\ufffdmple"
+    with pytest.raises(sluice.Error, match=r"plugin.*/\\xff.so"):
+        sluice.load_plugin("/\udcff.so")
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt("now"), SystemExit(3)])
@@ -249,6 +299,10 @@ def test_refusals_that_are_none_are_said(problem, refusals, message):
 def test_unknown_claims_and_kinds_are_refused():
     with pytest.raises(sluice.Error, match="routed_scaling_factor"):
         sluice.callable_backend(mine, ["routed_scaling_facto"])
+    with pytest.raises(sluice.Error, match=r"a claim is sluice.Field\(router.num_experts\); .* names"):
+        sluice.callable_backend(mine, sluice.fields()[:1])
+    with pytest.raises(sluice.Error, match="fn is 3; it must be a function, or an object with load"):
+        sluice.audit(3, "all")
     with pytest.raises(sluice.Error, match="numpy"):
         sluice.callable_backend(mine, "all", arrays="jax")
     with pytest.raises(sluice.Error, match="device"):

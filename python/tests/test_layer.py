@@ -39,6 +39,12 @@ def test_the_oracle_tells_right_from_nearly_right(problem):
         sluice.layer(lost, problem.weights, "cpu")(problem.hidden, problem.logits))
 
 
+def test_an_output_of_8_bit_floats_is_no_answer(problem):
+    truth = sluice.oracle(problem.spec, problem.weights, problem.inputs)
+    with pytest.raises(sluice.Error, match="output is F8_E4M3; it must be F32, BF16 or F16"):
+        truth.accepts(sluice.Tensor(np.zeros(problem.hidden.shape, np.uint8), "F8_E4M3"))
+
+
 def test_an_output_of_another_shape_is_no_answer(problem):
     truth = sluice.oracle(problem.spec, problem.weights, problem.inputs)
     right = sluice.layer(problem.spec, problem.weights, "cpu")(problem.hidden, problem.logits)
@@ -115,6 +121,13 @@ def test_no_tokens_and_a_given_output(problem):
         layer.forward(problem.hidden, problem.logits, output=buffer.astype(np.float16))
     with pytest.raises(sluice.Error, match="overlaps"):
         layer.forward(problem.hidden, problem.logits, output=problem.hidden)
+    hidden = sluice.Tensor.from_float32(problem.hidden)
+    bits = np.zeros(hidden.shape, np.uint16)
+    with pytest.raises(sluice.Error, match="output: the Tensor was made for reading") as raised:
+        layer.forward(hidden, problem.logits, output=sluice.Tensor(bits, "BF16"))
+    assert raised.value.kind == "user" and not bits.any()
+    layer.forward(hidden, problem.logits, output=sluice.Tensor(bits, "BF16", writable=True))
+    np.testing.assert_array_equal(bits, layer(hidden, problem.logits).bits())
 
 
 def test_the_spec_decides_the_output_dtype(problem):

@@ -33,11 +33,14 @@ TEST(MemoryNeed, CountsWhateverABenchmarkHolds) {
   EXPECT_EQ(refusal([&] { require_host_memory(options, true, 2); }), "accepted");
   // Beyond any machine, each in another part; the first beyond 64 bits, too.
   options.shape = {"absurd", 1'000'000'000, 1'000'000'000, 1000, 8};
-  EXPECT_NE(refusal([&] { require_host_memory(options, true, 2); }).find("the peer's 60000000"),
+  EXPECT_NE(refusal([&] { require_host_memory(options, true, 2); }).find("the peer's 6000000262"),
             std::string::npos);
   options.shape = shape("64,64,4,2");
   options.tokens = {1, 1'000'000'000'000'000};
   EXPECT_NE(refusal([&] { require_host_memory(options, false, 2); }).find("(tokens 4"),
+            std::string::npos);
+  // 2 slots of 6 * 64 + 10 * 64 bytes for each.
+  EXPECT_NE(refusal([&] { require_host_memory(options, true, 2); }).find("(the peer's 2048000000"),
             std::string::npos);
 }
 

@@ -80,6 +80,24 @@ TEST(Usage, ABenchmarkCountsItsThreads) {
   EXPECT_TRUE(contains(expect_success(bench).out, ", 2 threads, "));  // SLUICE_THREADS of the tests
 }
 
+TEST(Usage, RowsOfABenchmarkThatIsStoppedAreKept) {
+  const test::ScratchDirectory scratch;
+  const std::string json = scratch.file("bench.json");
+  const std::string script =
+      "exec 2>/dev/null; '" + std::string(SLUICE_BINARY_DIR) +
+      "/bin/sluice' bench moe --shape 64,64,4,2 --peer none " +
+      "--tokens 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20 --seconds 1 --json '" + json +
+      "' & while [ ! -s '" + json + "' ] && kill -0 $!; do sleep 0.05; done; kill $!; ! wait $!";
+  EXPECT_EQ(std::system(script.c_str()), 0);
+  const auto rows = nlohmann::json::parse(scratch.read("bench.json")).at("rows");
+  EXPECT_EQ(rows.at(0).at("tokens"), 1);
+  EXPECT_LT(rows.size(), 20u);
+  // Where each would stand behind the other, there is one report.
+  const std::string two = "bench moe --shape 64,64,4,2 --tokens 1,2 --seconds 0.01 --peer none ";
+  const Outcome outcome = expect_success(two + "--json /dev/stderr");
+  EXPECT_EQ(nlohmann::json::parse(outcome.err).at("rows").size(), 2u);
+}
+
 // The library behind the options would wrap the first two around and take the rest.
 TEST(Usage, NumbersAreWhatWasTyped) {
   for (const std::string command :

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _arrays
 from .._errors import Error
-from ._flashinfer_enums import ActivationType, RoutingMethodType
+from ._flashinfer_enums import ActivationType, RoutingMethodType, WeightLayout
 from ._packed_layers import SmallValues
 
 _ACTIVATIONS = {
@@ -36,6 +36,13 @@ def member(kind: type, value: int, name: str) -> Any:
     except ValueError:
         raise Error(f"{name} is {value!r}; choose among "
                     + ", ".join(f"{m.value} {m.name}" for m in kind)) from None
+
+
+def layout_of(weight_layout: int) -> WeightLayout:
+    layout = member(WeightLayout, weight_layout, "weight_layout")
+    if layout is WeightLayout.MajorMn:
+        raise refuse("weight_layout is MajorMn; there are MajorK and BlockMajorK")
+    return layout
 
 
 def integer(value: Any, name: str) -> int:

@@ -10,7 +10,7 @@ from .._errors import Error
 from .._layer import Layer, layer
 from . import _flashinfer_layout as layout
 from ._flashinfer_enums import WeightLayout
-from ._flashinfer_fields import activation_fields, integer, member, real, refuse, small_values
+from ._flashinfer_fields import activation_fields, integer, layout_of, real, small_values
 from ._packed_layers import PackedLayers
 
 packed_layers = PackedLayers()
@@ -74,10 +74,7 @@ def find_layer(
     if hidden.dtype != "BF16" or len(hidden.shape) != 2:
         raise Error(f"hidden_states has shape {hidden.shape} and dtype {hidden.dtype}; it must be "
                     "[tokens, hidden_size] BF16")
-    stored = member(WeightLayout, weight_layout, "weight_layout")
-    if stored is WeightLayout.MajorMn:
-        raise refuse("weight_layout is MajorMn; there are MajorK and BlockMajorK")
-    blocked = stored is WeightLayout.BlockMajorK
+    blocked = layout_of(weight_layout) is WeightLayout.BlockMajorK
     activation, gated = activation_fields(activation_type, local_num_experts, gemm1_alpha,
                                           gemm1_beta, gemm1_clamp_limit)
     rows = intermediate_size * (2 if gated else 1)

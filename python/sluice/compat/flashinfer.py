@@ -25,12 +25,14 @@ tune_max_num_tokens
 =====================  ==============================================================================
 
 Weights are packed once per pair of weight arrays and kept while both arrays live (the very objects:
-a fresh view per call packs per call; see ``cache_info``). torch's in-place changes are noticed; after
-changing a NumPy array in place, call ``clear_cache``. Arrays are torch or NumPy (BF16 as described in
+a fresh view per call packs per call; see ``cache_info``). torch's in-place changes are noticed, but
+those of inference tensors, which torch does not count; after these, and after changing a NumPy array
+in place, call ``clear_cache``. Arrays are torch or NumPy (BF16 as described in
 :class:`sluice.Tensor`); torch tensors on a GPU are used where they are, on torch's current stream, by
 the backend cuda. There, small arrays whose values decide the layer (routing_bias, gemm1_*) are read
-once per tensor object: in a CUDA graph's capture they must have been seen before. Numbers of ``routing_method_type`` are FlashInfer's (vLLM's 9
-is another method). Errors are sluice.Error, naming the argument.
+once per tensor object: in a CUDA graph's capture they must have been seen before. Numbers of
+``routing_method_type`` are FlashInfer's (vLLM's 9 is another method). Errors are sluice.Error, naming
+the argument.
 """
 
 from __future__ import annotations

@@ -10,6 +10,11 @@ using Json = nlohmann::ordered_json;
 
 constexpr int kSchemaVersion = 1;
 
+// A plugin's words, and what it throws, may be no UTF-8: the report must not fail for that.
+std::string printed(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
 Json field_json(const FieldReport& row) {
   return {{"field", row.field},          {"claimed", row.claimed},
           {"live", to_string(row.live)}, {"exact", to_string(row.exact)},
@@ -87,7 +92,7 @@ std::string audit_json(const AuditReport& report) {
                   {"fields", std::move(fields)},
                   {"checks", std::move(checks)},
                   {"failures", failures_json(report.failures)}};
-  return json.dump(2) + "\n";
+  return printed(json);
 }
 
 std::string mutation_json(const MutationScore& score) {
@@ -106,14 +111,14 @@ std::string mutation_json(const MutationScore& score) {
                   {"applicable", score.applicable()},
                   {"killed", score.killed()},
                   {"mutants", std::move(rows)}};
-  return json.dump(2) + "\n";
+  return printed(json);
 }
 
 std::string mutants_json() {
   Json rows = Json::array();
   for (const MutantInfo& mutant : mutants()) rows.push_back(mutant_json(mutant));
   const Json json{{"schema", kSchemaVersion}, {"mutants", std::move(rows)}};
-  return json.dump(2) + "\n";
+  return printed(json);
 }
 
 std::string false_alarms_json(const FalseAlarms& alarms) {
@@ -123,7 +128,7 @@ std::string false_alarms_json(const FalseAlarms& alarms) {
                   {"cases", alarms.cases},
                   {"worst_use", number(alarms.worst_use)},
                   {"failures", failures_json(alarms.failures)}};
-  return json.dump(2) + "\n";
+  return printed(json);
 }
 
 std::string rating_json(const TestRating& rating) {
@@ -144,7 +149,7 @@ std::string rating_json(const TestRating& rating) {
                   {"changing", rating.changing()},
                   {"killed", rating.killed()},
                   {"mutants", std::move(rows)}};
-  return json.dump(2) + "\n";
+  return printed(json);
 }
 
 }  // namespace sluice
