@@ -50,7 +50,9 @@ class Evaluation {
     if (records) times = records->times();
     const std::size_t resumed = problems_.size() - open.size();
 
-    const auto step = static_cast<std::size_t>(options_.batch * kBatchesPerRecord);
+    // A batch of more problems than there are is no larger, and must not overflow.
+    const std::size_t step = std::min(static_cast<std::size_t>(options_.batch), problems_.size()) *
+                             static_cast<std::size_t>(kBatchesPerRecord);
     for (std::size_t begin = 0; begin < open.size(); begin += step) {
       if (options_.progress) options_.progress(resumed + begin, problems_.size());
       const auto batch = std::span(open).subspan(begin, std::min(step, open.size() - begin));

@@ -166,6 +166,17 @@ TEST(Evaluate, ResumesWhereThePowerWentOut) {
   EXPECT_EQ(right.ids_seen, 0);
 }
 
+// Four of the largest are no batches at all, modulo 2^64.
+TEST(Evaluate, TakesABatchOfAnySize) {
+  ScriptedModel model(" #### 7", kHeight);
+  const EvalSubject subjects[] = {{"only", &model}};
+  const auto asked = problems(3);
+  EvalOptions with = options();
+  with.batch = std::int64_t{1} << 62;
+  const EvalReport report = evaluate_gsm8k(subjects, character_tokenizer(), asked, with);
+  EXPECT_EQ(report.subjects[0].accuracy[0].hits, 3);
+}
+
 TEST(Evaluate, RefusesWhatCannotBeCompared) {
   ScriptedModel model(" #### 7", kHeight);
   const auto asked = problems(1);
