@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <sluice/error.hpp>
 #include <sluice/eval.hpp>
@@ -117,6 +118,25 @@ TEST(Evaluate, TellsHowLongASequenceMayBecome) {
   EXPECT_EQ(longest.prompt, prompt);
   EXPECT_EQ(longest.behind, std::ssize(" " + asked[2].answer));
   EXPECT_EQ(told, (std::vector<std::size_t>{1, 2, 3}));
+}
+
+// Five problems are one record: what is told only between records is told at 0 and at the end.
+TEST(Evaluate, TellsProgressWhileAnswersAreMade) {
+  ScriptedModel right(" #### 7", kHeight);
+  ScriptedModel wrong(" #### 8", kHeight);
+  const EvalSubject subjects[] = {{"right", &right}, {"wrong", &wrong}};
+  const auto asked = problems(5);
+  EvalOptions with = options();
+  std::vector<std::size_t> told;
+  with.progress = [&](std::size_t done, std::size_t total) {
+    told.push_back(done);
+    EXPECT_EQ(total, 5u);
+  };
+  evaluate_gsm8k(subjects, character_tokenizer(), asked, with);
+  EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+  EXPECT_GT(told.size(), 2u * 5u * 7u);  // for each token of two subjects
+  told.erase(std::unique(told.begin(), told.end()), told.end());
+  EXPECT_EQ(told, (std::vector<std::size_t>{0, 1, 2, 3, 4, 5}));
 }
 
 TEST(Evaluate, StopsBeforeAnInventedQuestion) {
