@@ -56,6 +56,15 @@ TEST(EvalVerb, ResumesItsRecordsAndRefusesOthers) {
   expect_refusal(common + "--limit 2 --max-new-tokens 8", "max_new_tokens: 16 in the records");
 }
 
+TEST(EvalVerb, AnEpsilonOfZeroIsNotTheDefault) {
+  const ScratchDirectory scratch;
+  const std::string common = "eval gsm8k --model '" + kDemo + "/kimi-linear-tiny' --data '" +
+                             kDemo + "/problems/test.jsonl' --limit 1 --max-new-tokens 2" +
+                             " --backends cpu --records '" + scratch.file("r.jsonl") + "' --resume";
+  expect_success(common + " --kv-a-layernorm-eps 0");
+  expect_refusal(common, "kv_a_layernorm_eps: 0.0 in the records, null now");
+}
+
 // The weights are not all that answers depend on.
 TEST(EvalVerb, RefusesRecordsOfAnotherTokenizerOrOtherStopIds) {
   const ScratchDirectory scratch;
