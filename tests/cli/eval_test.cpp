@@ -135,6 +135,16 @@ TEST(EvalVerb, RefusesFaultsThatWriteOutsideTheirBuffers) {
   }
 }
 
+// Loading takes minutes where a model is large; this one cannot be loaded at all.
+TEST(EvalVerb, RefusesRunsBeforeItLoadsAny) {
+  const std::string eval =
+      "eval gsm8k --model /nowhere --data '" + kDemo + "/problems/test.jsonl' --limit 1 ";
+  expect_refusal(eval + "--inject drop:router.routed_scaling_facto", "routed_scaling_factor");
+  expect_refusal(eval + "--backends cpu,reference,cpu", "\"cpu\" is to be evaluated twice");
+  expect_refusal(eval + "--inject double:experts.down_bias --inject double:experts.down_bias",
+                 "\"double:experts.down_bias\" is to be evaluated twice");
+}
+
 TEST(EvalVerb, RefusesUnknownNames) {
   const ScratchDirectory scratch;
   const std::string records = " --records '" + scratch.file("r.jsonl") + "'";
