@@ -15,16 +15,6 @@ namespace {
 // Batches between two records: enough that a finished sequence's place is taken by the next prompt.
 constexpr std::int64_t kBatchesPerRecord = 4;
 
-class StreamDecoder final : public TextDecoder {
- public:
-  explicit StreamDecoder(const Tokenizer& tokenizer) : stream_(tokenizer) {}
-  std::string push(std::int32_t id) override { return stream_.push(id); }
-  std::string finish() override { return stream_.finish(); }
-
- private:
-  TokenStream stream_;
-};
-
 class Evaluation {
  public:
   Evaluation(std::span<const EvalSubject> subjects, const Tokenizer& tokenizer,
@@ -149,7 +139,7 @@ class Evaluation {
       request.stop_strings = {"Question:"};
     }
     generation.max_batch = options_.batch;
-    generation.make_decoder = [this] { return std::make_unique<StreamDecoder>(tokenizer_); };
+    generation.make_decoder = [this] { return make_text_decoder(tokenizer_); };
     return generate(model, requests, generation);
   }
 
