@@ -20,6 +20,8 @@ std::string settings_of(const EvalVerbOptions& options, const std::vector<EvalRu
                         const EvalOptions& eval) {
   nlohmann::ordered_json names = nlohmann::ordered_json::array();
   for (const EvalRun& run : runs) names.push_back(run.name);
+  // No number: 0 can be asked for, and is another model than the one nobody asked anything of.
+  const auto& eps = options.model.kv_a_layernorm_eps;
   return nlohmann::ordered_json{
       {"model", fingerprint_model(options.model.directory)},
       {"tokenizer", fingerprint_tokenizer(options.model.directory)},
@@ -32,7 +34,7 @@ std::string settings_of(const EvalVerbOptions& options, const std::vector<EvalRu
       {"chat", options.chat},
       {"max_new_tokens", options.eval.max_new_tokens},
       {"activations", options.model.activations},
-      {"kv_a_layernorm_eps", options.model.kv_a_layernorm_eps.value_or(0.0)},
+      {"kv_a_layernorm_eps", eps ? nlohmann::ordered_json(*eps) : nlohmann::ordered_json()},
       {"weights_from_biased_scores", options.model.weights_from_biased_scores}}
       .dump();
 }

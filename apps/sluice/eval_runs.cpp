@@ -1,6 +1,11 @@
 #include "eval_runs.hpp"
 
+#include <algorithm>
 #include <sluice/audit.hpp>
+#include <sluice/checkpoint.hpp>
+
+#include "base/fail.hpp"
+#include "model/model_list.hpp"
 
 namespace sluice::cli {
 namespace {
@@ -14,12 +19,35 @@ std::string backend_of(const Model& model) {
   return "dense";
 }
 
+void refuse_twice(const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    if (std::count(names.begin(), names.end(), name) == 1) continue;
+    fail(ErrorKind::user, "\"{}\" is to be evaluated twice; name each run once", name);
+  }
+}
+
+// Loading takes minutes where a model is large: what the last run would be refused for is told
+// before the first is loaded.
+void check_runs(const EvalVerbOptions& options, const std::vector<std::string>& backends,
+                const ModelOptions& common) {
+  refuse_twice(options.backends);
+  refuse_twice(options.faults);
+  for (const std::string& fault : options.faults) inject(backend("reference"), fault);
+  const Checkpoint checkpoint = Checkpoint::open(options.model.directory);
+  check_checkpoint(checkpoint);
+  for (const LayerDescription& layer : describe_checkpoint(checkpoint, common).layers) {
+    if (!layer.moe) continue;
+    for (const std::string& name : backends) choose_backend(*layer.moe, name);
+  }
+}
+
 }  // namespace
 
 std::vector<EvalRun> load_runs(const EvalVerbOptions& options) {
   std::vector<EvalRun> runs;
   const ModelOptions common = options.model.options();
   const auto backends = options.backends.empty() ? std::vector<std::string>{""} : options.backends;
+  check_runs(options, backends, common);
   for (const std::string& name : backends) {
     ModelOptions model_options = common;
     model_options.backend = name;

@@ -83,11 +83,11 @@ MemoryFigures load_figures(const std::string& directory, const std::string& back
   return load_model(directory, options)->memory();
 }
 
-Inspection inspect_config(const std::string& source, const std::string& config,
-                          const Options& options) {
+Inspection inspect_description(const std::string& source, ModelDescription description,
+                               const Options& options) {
   Inspection inspection;
   inspection.source = source;
-  inspection.model = describe_model(config);
+  inspection.model = std::move(description);
   for (const LayerDescription& layer : inspection.model->layers) {
     if (layer.moe) add_layer(inspection.specs, layer, options.backend);
   }
@@ -96,9 +96,14 @@ Inspection inspect_config(const std::string& source, const std::string& config,
 
 Inspection inspect_model(const Options& options) {
   const Checkpoint checkpoint = Checkpoint::open(options.model);
-  Inspection inspection = inspect_config(options.model, checkpoint.config_text(), options);
+  const std::string problems = tensor_problems(checkpoint);
+  // Of files that do not fit it, the config alone can be described.
+  Inspection inspection = inspect_description(
+      options.model,
+      problems.empty() ? describe_checkpoint(checkpoint) : describe_model(checkpoint.config_text()),
+      options);
   inspect_tensors(checkpoint, options.tensors, inspection);
-  inspection.tensor_problems = tensor_problems(checkpoint);
+  inspection.tensor_problems = problems;
   // Loading would only say it again.
   if (options.load && inspection.tensor_problems.empty()) {
     inspection.memory = load_figures(options.model, options.backend);
@@ -128,7 +133,7 @@ Inspection inspect_config_file(const std::string& config, const Options& options
   if (!is_runnable_family(config)) {
     return inspect_one_spec(options.config, spec_from_config(config), options);
   }
-  Inspection inspection = inspect_config(options.config, config, options);
+  Inspection inspection = inspect_description(options.config, describe_model(config), options);
   inspection.expected_tensors = inspection.model->tensors.size();
   inspection.list_expected = options.tensors;
   return inspection;

@@ -12,6 +12,7 @@
 #include "base/fail.hpp"
 #include "model_files.hpp"
 #include "output/files.hpp"
+#include "output/progress.hpp"
 #include "position_warning.hpp"
 #include "refuse_shared_files.hpp"
 #include "verb.hpp"
@@ -88,6 +89,7 @@ std::vector<std::vector<float>> feed(Model& model, const std::vector<Ids>& lists
     sequences.push_back(model.new_sequence());
     longest = std::max(longest, list.size());
   }
+  ProgressLine line("computing");
   std::size_t fed = 0;
   for (std::size_t step = 0; step == 0 || fed < longest; ++step) {
     const std::size_t piece =
@@ -109,6 +111,8 @@ std::vector<std::vector<float>> feed(Model& model, const std::vector<Ids>& lists
       rows[owners[row]].insert(rows[owners[row]].end(), values.begin(), values.end());
     }
     fed += piece;
+    line.update(static_cast<double>(std::min(fed, longest)), static_cast<double>(longest),
+                fmt::format("{} of {} ids", std::min(fed, longest), longest));
   }
   return rows;
 }

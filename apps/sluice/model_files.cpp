@@ -10,19 +10,6 @@
 #include "output/progress.hpp"
 
 namespace sluice::cli {
-namespace {
-
-class StreamDecoder final : public TextDecoder {
- public:
-  explicit StreamDecoder(const Tokenizer& tokenizer) : stream_(tokenizer) {}
-  std::string push(std::int32_t id) override { return stream_.push(id); }
-  std::string finish() override { return stream_.finish(); }
-
- private:
-  TokenStream stream_;
-};
-
-}  // namespace
 
 void ModelChoice::declare(CLI::App& app) {
   app.add_option("--model", directory, "The model's directory, as Hugging Face lays it out")
@@ -67,10 +54,6 @@ std::vector<TokenId> stop_ids(const std::string& directory, const Tokenizer& tok
   }
   if (const auto eos = tokenizer.eos()) add(*eos);
   return ids;
-}
-
-std::unique_ptr<TextDecoder> make_decoder(const Tokenizer& tokenizer) {
-  return std::make_unique<StreamDecoder>(tokenizer);
 }
 
 }  // namespace sluice::cli

@@ -3,7 +3,6 @@
 
 #include <memory>
 #include <optional>
-#include <sluice/generate.hpp>
 #include <sluice/model.hpp>
 #include <sluice/tokenizer.hpp>
 #include <string>
@@ -33,8 +32,5 @@ std::unique_ptr<Model> load_with_progress(const ModelChoice& choice, const Model
 
 // Where generation ends: generation_config.json's ids, config.json's, and the tokenizer's.
 std::vector<TokenId> stop_ids(const std::string& directory, const Tokenizer& tokenizer);
-
-// A text decoder over a tokenizer, as generate() wants it.
-std::unique_ptr<TextDecoder> make_decoder(const Tokenizer& tokenizer);
 
 }  // namespace sluice::cli

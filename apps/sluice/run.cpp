@@ -125,7 +125,7 @@ int run_run(const CLI::App& app, const Options& options) {
                         request.max_new_tokens,
                         "shorten the prompt, or give a smaller --max-new-tokens");
   GenerateOptions generation;
-  generation.make_decoder = [&] { return make_decoder(tokenizer); };
+  generation.make_decoder = [&] { return make_text_decoder(tokenizer); };
   generation.on_text = [](std::size_t, std::string_view text) {
     fmt::print("{}", text);
     // A text that nobody can read need not be continued.

@@ -88,13 +88,15 @@ struct EvalOptions {
   std::int64_t max_new_tokens = 256;
   std::int64_t batch = 16;  // sequences at a time
   std::vector<TokenId> stop_ids;
-  // Every answer is appended to this file and synced, batch by batch. Empty: no file.
+  // Every answer is appended to this file and synced, those of four batches at a time. Empty: no
+  // file.
   std::string records;
   // Continue from the records. They carry `settings`; others than these are Error(user) naming
   // each setting that differs with both values.
   bool resume = false;
-  std::string settings = "{}";                                        // a JSON object
-  std::function<void(std::size_t done, std::size_t total)> progress;  // problems, all subjects
+  std::string settings = "{}";  // a JSON object
+  // Problems, of several subjects the mean; told again and again while answers are made.
+  std::function<void(std::size_t done, std::size_t total)> progress;
 };
 
 // One subject's answer to one problem.

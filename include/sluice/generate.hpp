@@ -13,6 +13,8 @@
 
 namespace sluice {
 
+class Tokenizer;
+
 // Applied in the order temperature, top_k, top_p, min_p, as Hugging Face's logits warpers are; then
 // one draw. Ties are broken towards the lower id, in greedy as in the cuts.
 struct Sampling {
@@ -44,13 +46,16 @@ class Sampler {
 // The lowest id of the largest logit.
 std::int32_t greedy_choice(std::span<const float> logits);
 
-// Turns one sequence's new ids into text as they come; implemented over a tokenizer.
+// Turns one sequence's new ids into text as they come.
 class TextDecoder {
  public:
   virtual ~TextDecoder() = default;
   virtual std::string push(std::int32_t id) = 0;  // text that is complete now; may be empty
   virtual std::string finish() = 0;               // what is left
 };
+
+// Over a tokenizer: a TokenStream of its own.
+std::unique_ptr<TextDecoder> make_text_decoder(const Tokenizer& tokenizer);
 
 struct Request {
   std::vector<std::int32_t> prompt = {};  // at least one id

@@ -17,6 +17,10 @@ void Shape::append(std::int64_t extent) {
 }
 
 std::int64_t Shape::elements() const {
+  // An extent of 0 makes any others harmless, so it is looked for first.
+  for (int axis = 0; axis < rank_; ++axis) {
+    if ((*this)[axis] == 0) return 0;
+  }
   std::int64_t product = 1;
   for (int axis = 0; axis < rank_; ++axis) {
     const auto next = checked_mul(product, (*this)[axis]);

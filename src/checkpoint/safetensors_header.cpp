@@ -82,8 +82,13 @@ class HeaderHandler final : public nlohmann::json_sax<json> {
     if (list_ == nullptr) return misplaced("a number");
     // One more than is legal, so that the message can say so; hostile lists end here.
     if (list_->size() > static_cast<std::size_t>(Shape::kMaxRank)) {
-      return stop("tensor {} has more than {} dimensions; {} is the limit here",
-                  shown(entries.back().name), Shape::kMaxRank, Shape::kMaxRank);
+      const std::string name = shown(entries.back().name);
+      if (key_ == "data_offsets") {
+        return stop("tensor {} has more than {} data_offsets; begin and end are needed", name,
+                    Shape::kMaxRank);
+      }
+      return stop("tensor {} has more than {} dimensions; {} is the limit here", name,
+                  Shape::kMaxRank, Shape::kMaxRank);
     }
     list_->push_back(value);
     return true;

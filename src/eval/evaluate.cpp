@@ -15,16 +15,6 @@ namespace {
 // Batches between two records: enough that a finished sequence's place is taken by the next prompt.
 constexpr std::int64_t kBatchesPerRecord = 4;
 
-class StreamDecoder final : public TextDecoder {
- public:
-  explicit StreamDecoder(const Tokenizer& tokenizer) : stream_(tokenizer) {}
-  std::string push(std::int32_t id) override { return stream_.push(id); }
-  std::string finish() override { return stream_.finish(); }
-
- private:
-  TokenStream stream_;
-};
-
 class Evaluation {
  public:
   Evaluation(std::span<const EvalSubject> subjects, const Tokenizer& tokenizer,
@@ -50,17 +40,19 @@ class Evaluation {
     if (records) times = records->times();
     const std::size_t resumed = problems_.size() - open.size();
 
-    const auto step = static_cast<std::size_t>(options_.batch * kBatchesPerRecord);
+    // A batch of more problems than there are is no larger, and must not overflow.
+    const std::size_t step = std::min(static_cast<std::size_t>(options_.batch), problems_.size()) *
+                             static_cast<std::size_t>(kBatchesPerRecord);
     for (std::size_t begin = 0; begin < open.size(); begin += step) {
-      if (options_.progress) options_.progress(resumed + begin, problems_.size());
+      tell(resumed + begin, 0);
       const auto batch = std::span(open).subspan(begin, std::min(step, open.size() - begin));
       std::vector<EvalTimes> batch_times(subjects_.size());
-      const auto batch_answers = answer(batch, batch_times);
+      const auto batch_answers = answer(batch, resumed + begin, batch_times);
       if (records) records->append(batch, batch_answers, batch_times);
       for (std::size_t i = 0; i < batch.size(); ++i) answers[batch[i]] = batch_answers[i];
       for (std::size_t s = 0; s < subjects_.size(); ++s) accumulate(times[s], batch_times[s]);
     }
-    if (options_.progress) options_.progress(problems_.size(), problems_.size());
+    tell(problems_.size(), 0);
     return report(answers, times, resumed);
   }
 
@@ -101,15 +93,25 @@ class Evaluation {
     return text;
   }
 
-  // [problem][subject]
-  std::vector<std::vector<EvalAnswer>> answer(std::span<const std::size_t> batch,
+  // `answers`: how many there are, of any subject, behind the first `done` problems.
+  void tell(std::size_t done, std::size_t answers) const {
+    if (options_.progress) options_.progress(done + answers / subjects_.size(), problems_.size());
+  }
+
+  // [problem][subject]; `done` problems come before.
+  std::vector<std::vector<EvalAnswer>> answer(std::span<const std::size_t> batch, std::size_t done,
                                               std::span<EvalTimes> times) {
     std::vector<GoldText> texts;
     for (std::size_t i : batch) texts.push_back(checked_text(problems_[i]));
     std::vector<std::vector<EvalAnswer>> answers(batch.size());
     for (std::size_t s = 0; s < subjects_.size(); ++s) {
       MeteredModel model(*subjects_[s].model, times[s]);
-      std::vector<Completion> completions = complete(model, texts);
+      std::size_t answered = s * batch.size();
+      GenerateOptions generation;
+      // A batch takes minutes where a model is large, or the backend is the reference.
+      generation.on_text = [&](std::size_t, std::string_view) { tell(done, answered); };
+      generation.on_done = [&](std::size_t, const Completion&) { tell(done, ++answered); };
+      std::vector<Completion> completions = complete(model, texts, generation);
       for (std::size_t i = 0; i < batch.size(); ++i) {
         answers[i].push_back(judge(std::move(completions[i]), problems_[batch[i]]));
       }
@@ -125,7 +127,8 @@ class Evaluation {
     return answers;
   }
 
-  std::vector<Completion> complete(Model& model, std::span<const GoldText> texts) const {
+  std::vector<Completion> complete(Model& model, std::span<const GoldText> texts,
+                                   GenerateOptions& generation) const {
     std::vector<Request> requests;
     for (const GoldText& text : texts) {
       Request& request = requests.emplace_back();
@@ -135,9 +138,8 @@ class Evaluation {
       // A base model goes on to invent the next problem.
       request.stop_strings = {"Question:"};
     }
-    GenerateOptions generation;
     generation.max_batch = options_.batch;
-    generation.make_decoder = [this] { return std::make_unique<StreamDecoder>(tokenizer_); };
+    generation.make_decoder = [this] { return make_text_decoder(tokenizer_); };
     return generate(model, requests, generation);
   }
 

@@ -156,8 +156,8 @@ class Scheduler {
     }
   }
 
-  // Running sequences decode in every step; what is left of the budget goes to prompts, oldest
-  // first, and always at least to one.
+  // Running sequences decode in every step; the budget is for prompts alone, oldest first, of which
+  // one always goes on.
   void step() {
     inputs_.clear();
     std::int64_t budget = options_.prefill_tokens;

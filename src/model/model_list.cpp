@@ -3,14 +3,16 @@
 #include "base/fail.hpp"
 #include "model/afmoe/model.hpp"
 #include "model/kimi_linear/model.hpp"
+#include "model/moe_loader.hpp"
 #include "spec/config/config_reader.hpp"
 
 namespace sluice {
 namespace {
 
 constexpr ModelFamily kFamilies[] = {
-    {"afmoe", afmoe::describe, afmoe::check, afmoe::load},
-    {"kimi_linear", kimi_linear::describe, kimi_linear::check, kimi_linear::load},
+    {"afmoe", afmoe::describe, afmoe::moe_names, afmoe::check, afmoe::load},
+    {"kimi_linear", kimi_linear::describe, kimi_linear::moe_names, kimi_linear::check,
+     kimi_linear::load},
 };
 
 const ModelFamily& family_of(const std::string& config_json) {
@@ -34,6 +36,19 @@ ModelDescription describe_model(const std::string& config_json_text, const Model
 
 void check_checkpoint(const Checkpoint& checkpoint) {
   family_of(checkpoint.config_text()).check(checkpoint);
+}
+
+ModelDescription describe_checkpoint(const Checkpoint& checkpoint, const ModelOptions& options) {
+  const std::string config = checkpoint.config_text();
+  const ModelFamily& family = family_of(config);
+  ModelDescription description = family.describe(config, options);
+  const WeightSource source(checkpoint);
+  for (LayerDescription& layer : description.layers) {
+    if (!layer.moe) continue;
+    const MoeTensors tensors(source, family.moe_names(checkpoint, layer.index), *layer.moe);
+    layer.moe = spec_in_use(*layer.moe, tensors.dtype(), options);
+  }
+  return description;
 }
 
 std::unique_ptr<Model> load_model(const std::string& directory, const ModelOptions& options) {

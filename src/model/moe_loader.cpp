@@ -37,7 +37,7 @@ MoeSpec spec_in_use(MoeSpec spec, DType expert_dtype, const ModelOptions& option
 std::unique_ptr<FeedForward> load_moe(const MoeSpec& spec, const MoeTensorNames& names,
                                       const WeightSource& source, const ModelOptions& options,
                                       Compute& compute, LayerDescription& description) {
-  const MoeTensors tensors(source, names, spec);
+  MoeTensors tensors(source, names, spec);
   description.moe = spec_in_use(spec, tensors.dtype(), options);
   LayerOptions layer_options;
   layer_options.backend = options.backend;

@@ -82,7 +82,10 @@ MoeTensors::MoeTensors(const WeightSource& source, const MoeTensorNames& names,
     weights_.shared_up_proj = source.tensor(names.shared_experts + "up_proj.weight");
     weights_.shared_down_proj = source.tensor(names.shared_experts + "down_proj.weight");
   }
-  make_dtypes_equal();
+  const std::vector<TensorView*> all = matrices();
+  dtype_ = all.front()->dtype;
+  const auto is_same = [&](const TensorView* view) { return view->dtype == dtype_; };
+  if (!std::ranges::all_of(all, is_same)) dtype_ = DType::f32;
 }
 
 void MoeTensors::gather_experts(const WeightSource& source, const MoeTensorNames& names,
@@ -118,7 +121,7 @@ void MoeTensors::gather_experts(const WeightSource& source, const MoeTensorNames
   }
 }
 
-void MoeTensors::make_dtypes_equal() {
+std::vector<TensorView*> MoeTensors::matrices() {
   std::vector<TensorView*> all;
   append(all, weights_.gate_proj);
   append(all, weights_.up_proj);
@@ -127,14 +130,22 @@ void MoeTensors::make_dtypes_equal() {
        {&weights_.shared_gate_proj, &weights_.shared_up_proj, &weights_.shared_down_proj}) {
     if (*view) all.push_back(view);
   }
-  dtype_ = all.front()->dtype;
-  if (std::ranges::all_of(all, [&](auto* view) { return view->dtype == dtype_; })) return;
-  dtype_ = DType::f32;
-  for (TensorView* view : all) {
-    if (view->dtype == DType::f32) continue;
-    widened_.push_back(to_floats(*view));
-    *view = {widened_.back().data(), DType::f32, view->shape, view->device};
+  return all;
+}
+
+const MoeWeights& MoeTensors::weights() {
+  for (TensorView* view : matrices()) {
+    if (view->dtype != dtype_) widen(*view);
   }
+  // Checkpoints saved in half precision have it so; a layer takes no F16 biases.
+  TensorView& bias = weights_.e_score_correction_bias;
+  if (bias.dtype == DType::f16) widen(bias);
+  return weights_;
+}
+
+void MoeTensors::widen(TensorView& view) {
+  widened_.push_back(to_floats(view));
+  view = {widened_.back().data(), DType::f32, view.shape, view.device};
 }
 
 }  // namespace sluice

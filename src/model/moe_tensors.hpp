@@ -44,15 +44,17 @@ void expect_layout(const Checkpoint& checkpoint, const MoeTensorNames& names,
 // One layer's weights, all matrices of one dtype: the file's, or f32 where the file mixes several.
 class MoeTensors {
  public:
+  // Finds the tensors and reads none.
   MoeTensors(const WeightSource& source, const MoeTensorNames& names, const MoeSpec& spec);
-  // The router's weight is not among them: see router_weight().
-  const MoeWeights& weights() const { return weights_; }
+  // Widens what is not of dtype(). The router's weight is not among them: see router_weight().
+  const MoeWeights& weights();
   const TensorView& router_weight() const { return router_weight_; }
   DType dtype() const { return dtype_; }
 
  private:
   void gather_experts(const WeightSource& source, const MoeTensorNames& names, const MoeSpec& spec);
-  void make_dtypes_equal();
+  std::vector<TensorView*> matrices();
+  void widen(TensorView& view);
 
   MoeWeights weights_;
   TensorView router_weight_;

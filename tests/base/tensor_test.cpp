@@ -8,6 +8,7 @@ namespace {
 
 TEST(Shape, CountsElementsAndRefusesOverflow) {
   EXPECT_EQ((Shape{3, 0, 7}).elements(), 0);
+  EXPECT_EQ((Shape{std::int64_t{1} << 40, std::int64_t{1} << 40, 0}).elements(), 0);
   EXPECT_EQ((Shape{3, 5, 7}).elements(), 105);
   EXPECT_EQ(Shape{}.elements(), 1);
   EXPECT_THROW((Shape{std::int64_t{1} << 40, std::int64_t{1} << 40}).elements(), Error);

@@ -118,6 +118,7 @@ TEST(SafetensorsHeader, RefusesHostileFilesByName) {
       {safetensors_bytes(one("F4", "[7]", "[0, 4]"), four), "not what F4 [7] takes"},
       {safetensors_bytes(one("U8", "[4]", "[0]"), four), "1 data_offsets"},
       {safetensors_bytes(one("U8", "[4]", "[0, 4, 8]"), four), "3 data_offsets"},
+      {safetensors_bytes(one("U8", "[4]", "[0, 4, 4, 4, 4, 4]"), four), "more than 4 data_offsets"},
       {safetensors_bytes(one("U8", "[4]", "[4, 0]"), four), "bytes 4 to 0"},
       {safetensors_bytes(one("U8", "[4]", "[1, 5]"), four), "the file has 4 bytes of tensors"},
       {safetensors_bytes(one("U8", "[4]", "[0, 18446744073709551615]"), four), "the file has 4"},

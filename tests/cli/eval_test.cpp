@@ -56,6 +56,15 @@ TEST(EvalVerb, ResumesItsRecordsAndRefusesOthers) {
   expect_refusal(common + "--limit 2 --max-new-tokens 8", "max_new_tokens: 16 in the records");
 }
 
+TEST(EvalVerb, AnEpsilonOfZeroIsNotTheDefault) {
+  const ScratchDirectory scratch;
+  const std::string common = "eval gsm8k --model '" + kDemo + "/kimi-linear-tiny' --data '" +
+                             kDemo + "/problems/test.jsonl' --limit 1 --max-new-tokens 2" +
+                             " --backends cpu --records '" + scratch.file("r.jsonl") + "' --resume";
+  expect_success(common + " --kv-a-layernorm-eps 0");
+  expect_refusal(common, "kv_a_layernorm_eps: 0.0 in the records, null now");
+}
+
 // The weights are not all that answers depend on.
 TEST(EvalVerb, RefusesRecordsOfAnotherTokenizerOrOtherStopIds) {
   const ScratchDirectory scratch;
@@ -124,6 +133,16 @@ TEST(EvalVerb, RefusesFaultsThatWriteOutsideTheirBuffers) {
     expect_refusal(kEval + kShort + "--limit 1 --backends cpu --inject double:x --inject " + fault,
                    "sluice audit --inject " + fault);
   }
+}
+
+// Loading takes minutes where a model is large; this one cannot be loaded at all.
+TEST(EvalVerb, RefusesRunsBeforeItLoadsAny) {
+  const std::string eval =
+      "eval gsm8k --model /nowhere --data '" + kDemo + "/problems/test.jsonl' --limit 1 ";
+  expect_refusal(eval + "--inject drop:router.routed_scaling_facto", "routed_scaling_factor");
+  expect_refusal(eval + "--backends cpu,reference,cpu", "\"cpu\" is to be evaluated twice");
+  expect_refusal(eval + "--inject double:experts.down_bias --inject double:experts.down_bias",
+                 "\"double:experts.down_bias\" is to be evaluated twice");
 }
 
 TEST(EvalVerb, RefusesUnknownNames) {

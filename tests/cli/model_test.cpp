@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <sluice/checkpoint.hpp>
@@ -84,6 +85,29 @@ TEST(InspectVerb, ExitsOneAndListsTensorsThatContradictTheConfig) {
   EXPECT_EQ(nlohmann::json::parse(
                 expect_success("inspect '" + kModel + "' --json -").out)["tensor_problems"],
             nlohmann::json::array());
+}
+
+// A config says nothing of it, and backends take one and refuse the other.
+TEST(InspectVerb, SaysWhatTheExpertsOfTheseFilesAreStoredIn) {
+  const ScratchDirectory scratch;
+  std::filesystem::copy(kModel, scratch.file("model"));
+  const Checkpoint checkpoint = Checkpoint::open(kModel);
+  std::vector<NamedTensor> tensors;
+  std::deque<std::vector<float>> wide;
+  for (const TensorInfo& info : checkpoint.tensors()) {
+    TensorView view = checkpoint.tensor(info.name);
+    std::vector<float>& values = wide.emplace_back();
+    for (std::int64_t i = 0; i < view.shape.elements(); ++i) {
+      values.push_back(load_float(view.data, view.dtype, i));
+    }
+    tensors.push_back({info.name, {values.data(), DType::f32, view.shape, {}}});
+  }
+  write_safetensors(scratch.file("model/model.safetensors"), tensors);
+  const auto json =
+      nlohmann::json::parse(expect_success("inspect '" + scratch.file("model") + "' --json -").out);
+  EXPECT_EQ(json["specs"][0]["spec"]["experts"]["weight_format"], "f32") << json["specs"][0];
+  const auto model = load_model(scratch.file("model"));
+  EXPECT_EQ(json["specs"][0]["variant"], model->layer_variant(1));
 }
 
 TEST(InspectVerb, ReadsAConfigOfAnyKnownFamily) {

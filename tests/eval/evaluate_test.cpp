@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <sluice/error.hpp>
 #include <sluice/eval.hpp>
@@ -119,6 +120,25 @@ TEST(Evaluate, TellsHowLongASequenceMayBecome) {
   EXPECT_EQ(told, (std::vector<std::size_t>{1, 2, 3}));
 }
 
+// Five problems are one record: what is told only between records is told at 0 and at the end.
+TEST(Evaluate, TellsProgressWhileAnswersAreMade) {
+  ScriptedModel right(" #### 7", kHeight);
+  ScriptedModel wrong(" #### 8", kHeight);
+  const EvalSubject subjects[] = {{"right", &right}, {"wrong", &wrong}};
+  const auto asked = problems(5);
+  EvalOptions with = options();
+  std::vector<std::size_t> told;
+  with.progress = [&](std::size_t done, std::size_t total) {
+    told.push_back(done);
+    EXPECT_EQ(total, 5u);
+  };
+  evaluate_gsm8k(subjects, character_tokenizer(), asked, with);
+  EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+  EXPECT_GT(told.size(), 2u * 5u * 7u);  // for each token of two subjects
+  told.erase(std::unique(told.begin(), told.end()), told.end());
+  EXPECT_EQ(told, (std::vector<std::size_t>{0, 1, 2, 3, 4, 5}));
+}
+
 TEST(Evaluate, StopsBeforeAnInventedQuestion) {
   ScriptedModel model(" #### 7\nQuestion", kHeight);  // then the end token
   ScriptedModel rambling(" #### 7\n\nQuestion:", kHeight);
@@ -164,6 +184,17 @@ TEST(Evaluate, ResumesWhereThePowerWentOut) {
   right.ids_seen = 0;
   EXPECT_EQ(evaluate_gsm8k(subjects, tokenizer, asked, recorded).resumed, 21u);
   EXPECT_EQ(right.ids_seen, 0);
+}
+
+// Four of the largest are no batches at all, modulo 2^64.
+TEST(Evaluate, TakesABatchOfAnySize) {
+  ScriptedModel model(" #### 7", kHeight);
+  const EvalSubject subjects[] = {{"only", &model}};
+  const auto asked = problems(3);
+  EvalOptions with = options();
+  with.batch = std::int64_t{1} << 62;
+  const EvalReport report = evaluate_gsm8k(subjects, character_tokenizer(), asked, with);
+  EXPECT_EQ(report.subjects[0].accuracy[0].hits, 3);
 }
 
 TEST(Evaluate, RefusesWhatCannotBeCompared) {

@@ -170,6 +170,12 @@ INSTANTIATE_TEST_SUITE_P(
         Hostile{"kimi_linear_48b", R"({"linear_attn_config": {"short_conv_kernel_size": 0}})",
                 "short_conv_kernel_size"},
         Hostile{"kimi_linear_48b_saved", R"({"first_k_dense_replace": 2})", "mlp_layer_types"},
+        // Half of a schedule, beside the whole of another.
+        Hostile{"kimi_linear_48b_class", R"({"moe_layer_freq": 2})", "moe_layer_freq is 2"},
+        Hostile{"kimi_linear_48b_class", R"({"linear_attn_config": {"full_attn_layers": [1]}})",
+                "full_attn_layers but no kda_layers"},
+        Hostile{"kimi_linear_48b_class", R"({"linear_attn_config": {"kda_layers": [1]}})",
+                "kda_layers but no full_attn_layers"},
         Hostile{"kimi_linear_48b_class", R"({"layer_types": null})", "layer_types"},
         Hostile{"kimi_linear_48b_class", R"({"mlp_layer_types": null})", "mlp_layer_types"},
         Hostile{"kimi_linear_48b", R"({"kv_lora_rank": 0})", "kv_lora_rank"}),

@@ -85,6 +85,36 @@ TEST(Load, MixedDtypesWithinALayerKeepTheirValues) {
   EXPECT_EQ(logits_of(*mixed, {5, 9, 2, 33}), logits_of(*plain, {5, 9, 2, 33}));
 }
 
+// model.half() and save_pretrained() leave nothing in another type, the routing's bias included.
+TEST(Load, HalfPrecisionThroughout) {
+  for (const auto& [family, name] :
+       {std::pair{"afmoe", "gqa_window"}, {"kimi_linear", "released"}}) {
+    Edited edited(golden_path(family, name));
+    std::map<std::string, std::vector<std::uint16_t>> halves;
+    for (auto& [tensor, view] : edited.tensors) {
+      auto& half = halves[tensor];
+      half.resize(static_cast<std::size_t>(view.shape.elements()));
+      for (std::int64_t i = 0; i < view.shape.elements(); ++i) {
+        store_float(half.data(), DType::f16, i, load_float(view.data, view.dtype, i));
+      }
+      view = {half.data(), DType::f16, view.shape, {}};
+    }
+    const auto model = edited.load();
+    EXPECT_EQ(model->description().layers[1].moe->experts.weight_format, WeightFormat::f16);
+    std::map<std::string, std::vector<float>> biases;
+    for (auto& [tensor, view] : edited.tensors) {
+      if (!tensor.ends_with("bias") || tensor.ends_with("dt_bias")) continue;
+      auto& bias = biases[tensor];
+      for (std::int64_t i = 0; i < view.shape.elements(); ++i) {
+        bias.push_back(load_float(view.data, view.dtype, i));
+      }
+      view = {bias.data(), DType::f32, view.shape, {}};
+    }
+    ASSERT_FALSE(biases.empty());
+    EXPECT_EQ(logits_of(*model, {1, 2, 3}), logits_of(*edited.load(), {1, 2, 3})) << family;
+  }
+}
+
 // transformers' AFMoE divides a single weight by itself, so the router's scale cannot matter; a
 // router that keeps the score would show it.
 TEST(Load, OneExpertPerTokenWeighsExactlyTheScale) {

@@ -22,7 +22,7 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-// "1.50 GiB", "12.0 KiB", "7 B".
+// "1.50 GiB", "12.00 KiB", "7 B".
 std::string human_bytes(double bytes);
 
 }  // namespace sluice::cli

@@ -6,15 +6,16 @@
 #include "model/moe_loader.hpp"
 
 namespace sluice::afmoe {
-namespace {
 
-MoeTensorNames moe_names(std::int64_t layer) {
+MoeTensorNames moe_names(const Checkpoint&, std::int64_t layer) {
   const std::string mlp = fmt::format("model.layers.{}.mlp.", layer);
   return {.router_weight = mlp + "router.gate.weight",
           .e_score_correction_bias = mlp + "expert_bias",
           .experts = mlp + "experts.",
           .shared_experts = mlp + "shared_experts."};
 }
+
+namespace {
 
 // Of this checkpoint, in the layout it has.
 std::vector<TensorExpectation> expectations(const Config& config, const Checkpoint& checkpoint) {
@@ -24,7 +25,7 @@ std::vector<TensorExpectation> expectations(const Config& config, const Checkpoi
     result.push_back({"lm_head.weight", {head}, float_dtypes(), true});
   }
   for (std::int64_t index = config.num_dense_layers; index < config.num_hidden_layers; ++index) {
-    const MoeTensorNames names = moe_names(index);
+    const MoeTensorNames names = moe_names(checkpoint, index);
     expect_layout(checkpoint, names, names.experts, config.moe, result);
   }
   return result;
@@ -102,8 +103,9 @@ AfmoeModel::Layer AfmoeModel::load_layer(const Config& config, std::int64_t inde
         weights.tensor(stem + "mlp.down_proj.weight"), executor());
     return layer;
   }
-  layer.feed_forward = load_moe(config.moe, moe_names(index), weights, options, compute_,
-                                description_.layers[static_cast<std::size_t>(index)]);
+  layer.feed_forward =
+      load_moe(config.moe, moe_names(weights.checkpoint(), index), weights, options, compute_,
+               description_.layers[static_cast<std::size_t>(index)]);
   return layer;
 }
 

@@ -7,10 +7,12 @@
 #include "model/afmoe/config.hpp"
 #include "model/afmoe/gated_attention.hpp"
 #include "model/decoder_model.hpp"
+#include "model/moe_tensors.hpp"
 
 namespace sluice::afmoe {
 
 ModelDescription describe(const std::string& config_json, const ModelOptions& options);
+MoeTensorNames moe_names(const Checkpoint& checkpoint, std::int64_t layer);
 void check(const Checkpoint& checkpoint);
 std::unique_ptr<Model> load(const Checkpoint& checkpoint, const ModelOptions& options);
 

@@ -1,8 +1,12 @@
 // The chunk form of the gated delta rule for one head. G_i = sum of g_t over t <= i inside the
 // chunk, S the state before it:
-//   L_im = beta_i sum_d k_i k_m exp(G_i - G_m), m < i;   A_im = sum_d q_i k_m exp(G_i - G_m), m <=
-//   i n_i  = beta_i (v_i - Sᵀ(k_i exp G_i)) - sum_{m<i} L_im n_m o_i  = Sᵀ(q_i exp G_i) +
-//   sum_{m<=i} A_im n_m S'   = diag(exp G_last) S + sum_i (k_i exp(G_last - G_i)) n_iᵀ
+//
+//   L_im = beta_i sum_d k_i k_m exp(G_i - G_m), m < i
+//   A_im = sum_d q_i k_m exp(G_i - G_m), m <= i
+//   n_i  = beta_i (v_i - Sᵀ(k_i exp G_i)) - sum_{m<i} L_im n_m
+//   o_i  = Sᵀ(q_i exp G_i) + sum_{m<=i} A_im n_m
+//   S'   = diag(exp G_last) S + sum_i (k_i exp(G_last - G_i)) n_iᵀ
+//
 // Only non-positive differences are exponentiated: exp(G_i) exp(-G_m) would overflow. G is kept as
 // the sum of two floats: after one strong decay, G's own rounding would swamp later differences.
 #pragma once

@@ -2,9 +2,9 @@
 //
 //   expanded   k_h = [Kb_h latent | pe], v_h = Vb_h latent for every cached position, then ordinary
 //              attention: cheaper per query, but every position is expanded anew in each call.
-//   absorbed   q'_h = [Kb_hᵀ q_nope | q_pe], score = q'_h · [latent | pe], o_h = Vb_h sum p ·
-//   latent:
-//              nothing is expanded, each query works on the cached rows.
+//   absorbed   q'_h = [Kb_hᵀ q_nope | q_pe], score = q'_h · [latent | pe],
+//              o_h = Vb_h (sum of p · latent): nothing is expanded, each query works on the
+//              cached rows.
 //
 // Both run in fp32 whatever the activation precision, and differ by its rounding.
 #pragma once

@@ -36,7 +36,12 @@ std::optional<std::vector<bool>> read_types(const ConfigReader& config, const ch
 std::optional<std::vector<bool>> read_layer_lists(const ConfigReader& config, std::int64_t layers) {
   const auto full = config.find_integers("linear_attn_config.full_attn_layers", 1, layers);
   const auto kda = config.find_integers("linear_attn_config.kda_layers", 1, layers);
-  if (!full || !kda) return std::nullopt;
+  if (!full && !kda) return std::nullopt;
+  if (!full || !kda) {
+    fail(ErrorKind::checkpoint,
+         "config.json: linear_attn_config has {} but no {}; give both, or layer_types alone",
+         full ? "full_attn_layers" : "kda_layers", full ? "kda_layers" : "full_attn_layers");
+  }
   std::vector<std::optional<bool>> kinds(static_cast<std::size_t>(layers));
   const auto mark = [&](std::int64_t number, bool is_full) {
     auto& kind = kinds[static_cast<std::size_t>(number - 1)];
@@ -63,8 +68,14 @@ std::optional<std::vector<bool>> read_layer_lists(const ConfigReader& config, st
 
 std::optional<std::vector<bool>> read_dense_rule(const ConfigReader& config, std::int64_t layers) {
   const auto first = config.find_integer("first_k_dense_replace", 0, kMostLayers);
-  if (!first) return std::nullopt;
   const std::int64_t every = config.find_integer("moe_layer_freq", 1, kMostLayers).value_or(1);
+  if (!first && every != 1) {
+    fail(ErrorKind::checkpoint,
+         "config.json: moe_layer_freq is {} without first_k_dense_replace; give both, or "
+         "mlp_layer_types alone",
+         every);
+  }
+  if (!first) return std::nullopt;
   std::vector<bool> result;
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     result.push_back(layer >= *first && layer % every == 0);

@@ -38,6 +38,8 @@ std::string moe_stem(const Checkpoint& checkpoint, std::int64_t layer) {
   return router.substr(0, router.size() - kRouter.size());
 }
 
+}  // namespace
+
 MoeTensorNames moe_names(const Checkpoint& checkpoint, std::int64_t layer) {
   const std::string stem = moe_stem(checkpoint, layer);
   return {.router_weight = stem + "gate.weight",
@@ -46,6 +48,8 @@ MoeTensorNames moe_names(const Checkpoint& checkpoint, std::int64_t layer) {
           .shared_experts = stem + "shared_experts.",
           .parts = {"w1", "w3", "w2"}};
 }
+
+namespace {
 
 // Of this checkpoint, in the names and layouts it has.
 std::vector<TensorExpectation> expectations(const Config& config, const Checkpoint& checkpoint) {

@@ -6,10 +6,12 @@
 
 #include "model/decoder_model.hpp"
 #include "model/kimi_linear/config.hpp"
+#include "model/moe_tensors.hpp"
 
 namespace sluice::kimi_linear {
 
 ModelDescription describe(const std::string& config_json, const ModelOptions& options);
+MoeTensorNames moe_names(const Checkpoint& checkpoint, std::int64_t layer);
 void check(const Checkpoint& checkpoint);
 std::unique_ptr<Model> load(const Checkpoint& checkpoint, const ModelOptions& options);
 
