@@ -79,7 +79,8 @@ class Cublas {
   Product product_ = nullptr;
 };
 
-DeviceCeilings::DeviceCeilings(const std::shared_ptr<const DeviceMemory>& memory, cudaStream_t stream)
+DeviceCeilings::DeviceCeilings(const std::shared_ptr<const DeviceMemory>& memory,
+                               cudaStream_t stream)
     : stream_(stream),
       memory_(memory, kReadBytes),
       sink_(memory, sizeof(std::uint32_t)),
