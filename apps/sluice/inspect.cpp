@@ -104,8 +104,8 @@ Inspection inspect_model(const Options& options) {
       options);
   inspect_tensors(checkpoint, options.tensors, inspection);
   inspection.tensor_problems = problems;
-  // Loading would only say it again.
-  if (options.load && inspection.tensor_problems.empty()) {
+  // Loading would only say again what is wrong, in place of the report.
+  if (options.load && inspection.ok()) {
     inspection.memory = load_figures(options.model, options.backend);
   }
   return inspection;

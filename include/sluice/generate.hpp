@@ -93,6 +93,7 @@ struct GenerateOptions {
 };
 
 // Completions in the order of the requests. When a sequence ends, the next prompt takes its place.
+// Error(user), before anything is computed, names the first request that is not possible.
 std::vector<Completion> generate(Model& model, std::span<const Request> requests,
                                  const GenerateOptions& options = {});
 

@@ -10,7 +10,9 @@
 namespace sluice {
 namespace {
 
-void check(std::span<const Request> requests, const GenerateOptions& options) {
+// Everything, before anything is computed: a request that is refused when its turn comes would take
+// the completions of all before it along.
+void check(const Model& model, std::span<const Request> requests, const GenerateOptions& options) {
   if (options.max_batch < 1 || options.prefill_tokens < 1) {
     fail(ErrorKind::user, "max_batch is {} and prefill_tokens is {}; both must be at least 1",
          options.max_batch, options.prefill_tokens);
@@ -27,6 +29,16 @@ void check(std::span<const Request> requests, const GenerateOptions& options) {
     }
     if (!request.stop_strings.empty() && !options.make_decoder) {
       fail(ErrorKind::user, "request {} has stop strings, which need make_decoder", index);
+    }
+    if (std::ranges::find(request.stop_strings, "") != request.stop_strings.end()) {
+      fail(ErrorKind::user, "request {} has an empty stop string; leave it out instead", index);
+    }
+    const std::int64_t vocab_size = model.description().vocab_size;
+    for (const std::int32_t id : request.prompt) {
+      if (id >= 0 && id < vocab_size) continue;
+      fail(ErrorKind::user,
+           "request {} has the id {} in its prompt; the vocabulary has ids 0 to {}", index, id,
+           vocab_size - 1);
     }
   }
 }
@@ -211,7 +223,7 @@ std::string_view to_string(FinishReason reason) {
 
 std::vector<Completion> generate(Model& model, std::span<const Request> requests,
                                  const GenerateOptions& options) {
-  check(requests, options);
+  check(model, requests, options);
   return Scheduler(model, requests, options).run();
 }
 

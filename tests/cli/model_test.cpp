@@ -110,6 +110,44 @@ TEST(InspectVerb, SaysWhatTheExpertsOfTheseFilesAreStoredIn) {
   EXPECT_EQ(json["specs"][0]["variant"], model->layer_variant(1));
 }
 
+// More experts than the CPU backend takes, in a model that is small otherwise.
+TEST(InspectVerb, ReportsRefusalsWithLoadToo) {
+  const ScratchDirectory scratch;
+  const std::string golden = SLUICE_TEST_DATA "/afmoe/gqa_window";
+  std::filesystem::create_directory(scratch.file("model"));
+  const Checkpoint checkpoint = Checkpoint::open(golden);
+  auto config = nlohmann::json::parse(checkpoint.config_text());
+  constexpr std::int64_t kExperts = 8192;
+  const std::int64_t hidden = config["hidden_size"], width = config["moe_intermediate_size"];
+  config["num_experts"] = kExperts;
+  scratch.write("model/config.json", config.dump());
+  const std::vector<float> zeros(static_cast<std::size_t>(kExperts * width * hidden));
+  const auto zero = [&](const Shape& shape) {
+    return TensorView{zeros.data(), DType::f32, shape, {}};
+  };
+  std::vector<NamedTensor> tensors;
+  for (const TensorInfo& info : checkpoint.tensors()) {
+    if (info.name.find(".mlp.experts.") != std::string::npos) continue;
+    TensorView view = checkpoint.tensor(info.name);
+    if (info.name.ends_with("router.gate.weight")) view = zero({kExperts, hidden});
+    if (info.name.ends_with("expert_bias")) {
+      view = zero({kExperts});
+      const std::string mlp = info.name.substr(0, info.name.size() - 11);
+      tensors.push_back({mlp + "experts.gate_proj.weight", zero({kExperts, width, hidden})});
+      tensors.push_back({mlp + "experts.up_proj.weight", zero({kExperts, width, hidden})});
+      tensors.push_back({mlp + "experts.down_proj.weight", zero({kExperts, hidden, width})});
+    }
+    tensors.push_back({info.name, view});
+  }
+  write_safetensors(scratch.file("model/model.safetensors"), tensors);
+  for (const std::string options : {"", " --load"}) {
+    const Outcome outcome =
+        run_sluice("inspect '" + scratch.file("model") + "' --backend cpu" + options);
+    EXPECT_EQ(outcome.code, 1) << outcome.err;
+    EXPECT_TRUE(contains(outcome.out, "router.num_experts is 8192")) << outcome.out;
+  }
+}
+
 TEST(InspectVerb, ReadsAConfigOfAnyKnownFamily) {
   const std::string data = SLUICE_TEST_DATA "/configs/";
   EXPECT_TRUE(contains(expect_success("inspect --config '" + data + "glm_4_5.json'").out,

@@ -108,7 +108,9 @@ std::vector<Request> requests_of_all_lengths(std::size_t shared) {
   std::vector<Request> requests;
   for (std::int32_t i = 0; i < 9; ++i) {
     Request request;
-    for (std::size_t j = 0; j < shared; ++j) request.prompt.push_back(static_cast<std::int32_t>(j));
+    for (std::size_t j = 0; j < shared; ++j) {
+      request.prompt.push_back(static_cast<std::int32_t>(j % CountingModel::kVocab));
+    }
     for (std::int32_t j = 0; j <= i * 2; ++j) request.prompt.push_back((i * 5 + j * 3) % 26);
     request.max_new_tokens = (i * 7) % 11;
     requests.push_back(std::move(request));
@@ -244,6 +246,24 @@ TEST(Generate, RefusesBadRequests) {
   expect_refused({.prompt = {1}}, {.max_batch = 0});
   expect_refused({.prompt = {1}}, {.prefill_tokens = 0});
   EXPECT_TRUE(generate(model, {}, {}).empty());
+}
+
+// What is wrong with the last request ends nobody's work in the middle.
+TEST(Generate, RefusesBadRequestsBeforeItAnswersGoodOnes) {
+  CountingModel model;
+  const auto letters_decoder = [] { return std::make_unique<Letters>(); };
+  for (const Request& bad : {Request{.prompt = {1, 26}}, Request{.prompt = {1, -1}},
+                             Request{.prompt = {1}, .stop_strings = {"x", ""}}}) {
+    const std::vector<Request> requests{{.prompt = {2, 7}}, bad};
+    try {
+      generate(model, requests, {.max_batch = 1, .make_decoder = letters_decoder});
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::user);
+      EXPECT_TRUE(std::string(error.what()).starts_with("request 1")) << error.what();
+    }
+    EXPECT_TRUE(model.batches.empty());
+  }
 }
 
 }  // namespace
