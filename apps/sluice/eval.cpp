@@ -164,7 +164,9 @@ Run declare_eval(CLI::App& app) {
   options->model.declare(gsm8k);
   gsm8k.get_option("--model")->required(false);
   gsm8k.add_option("--data", options->data, "Problems: JSON lines with question and answer");
-  gsm8k.add_option("--backends", options->backends, "Runs to compare, e.g. reference,cpu")
+  gsm8k
+      .add_option("--backends", options->backends,
+                  "Runs to compare, e.g. reference,cpu; default: one")
       ->delimiter(',');
   gsm8k.add_option("--inject", options->faults,
                    "One more run of the last backend with this fault; may be repeated");

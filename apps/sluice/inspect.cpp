@@ -28,7 +28,7 @@ for, which are then listed.
 
 Examples:
   sluice inspect path/to/Trinity-Mini          which backend runs which layer, and why
-  sluice inspect --config config.json          a config alone; any of the known families
+  sluice inspect --config config.json          a config alone; not only of models that run here
   sluice inspect --spec S.json --backend cpu   would cpu take this layer?)";
 
 struct Options {

@@ -27,7 +27,7 @@ struct Refusal {
 };
 
 struct Support {
-  std::string variant;  // the kernel that would run, e.g. "gemm_bf16_bf16_avx512bf16"
+  std::string variant;  // the kernel that would run, e.g. "gemm_bf16_bf16_avx512_bf16"
   std::vector<Refusal> refusals;
   bool ok() const { return refusals.empty(); }
 };

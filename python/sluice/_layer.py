@@ -37,7 +37,7 @@ class Layer:
 
     @property
     def variant(self) -> str:
-        """The kernel that runs, e.g. "gemm_bf16_bf16_avx512bf16"."""
+        """The kernel that runs, e.g. "gemm_bf16_bf16_avx512_bf16"."""
         return self._core.variant
 
     @property

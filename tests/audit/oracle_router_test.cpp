@@ -50,6 +50,27 @@ TEST(OracleRouting, GroupsWithNanTieByTheirBestMembers) {
   EXPECT_NE(routing.why_wrong(Ids{4, 5}), "");
 }
 
+// Scores of all groups within rounding of each other: too many sets to try, and still not any
+// choice is right.
+TEST(OracleRouting, ManyGroupsThatNobodyTellsApart) {
+  RouterSpec spec = grouped(32 * 3, ScoreFunc::sigmoid);
+  spec.top_k = 4;
+  spec.n_group = 32;
+  spec.topk_group = 3;
+  std::vector<float> logits;
+  for (int group = 0; group < 32; ++group) {
+    for (const float logit : {19.0f, 18.5f, 3.0f}) {
+      logits.push_back(logit == 3.0f ? logit : logit + 0.01f * static_cast<float>(group));
+    }
+  }
+  const TokenRouting routing(spec, {}, logits);
+  EXPECT_TRUE(routing.ambiguous());
+  EXPECT_EQ(routing.why_wrong(routing.ids()), "");
+  EXPECT_EQ(routing.why_wrong(Ids{0, 1, 30, 61}), "");
+  EXPECT_NE(routing.why_wrong(Ids{0, 1, 30, 2}), "");    // 31 is better, and its group kept
+  EXPECT_NE(routing.why_wrong(Ids{0, 30, 60, 90}), "");  // of four groups
+}
+
 // Were it finite, an output that it makes infinite would be held to a number.
 TEST(OracleRouting, AWeightBeyondFp32IsInfinite) {
   RouterSpec spec = grouped(4, ScoreFunc::none);

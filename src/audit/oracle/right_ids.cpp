@@ -1,6 +1,8 @@
 // Which choices of experts are right: docs/numerics.md §2.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "audit/oracle/router.hpp"
 
 namespace sluice::auditing {
@@ -48,14 +50,11 @@ bool TokenRouting::groups_tie(std::size_t a, std::size_t b) const {
   return router_.router_logits_dtype == LogitsDType::f32 && best_two(a) == best_two(b);
 }
 
-std::vector<std::vector<bool>> TokenRouting::possible_groups() const {
+// A group is open if enough others may, and enough others need not, stand before it.
+TokenRouting::OpenGroups TokenRouting::open_groups() const {
   const auto groups = static_cast<std::size_t>(router_.n_group);
   const auto keep = static_cast<std::size_t>(router_.topk_group);
-  if (groups == 1) return {{true}};
-  // A group is open if enough others may, and enough others need not, stand before it.
-  std::vector<bool> sure(groups, false);
-  std::vector<std::size_t> open;
-  std::size_t sure_count = 0;
+  OpenGroups found{std::vector<bool>(groups, false), {}, keep};
   for (std::size_t g = 0; g < groups; ++g) {
     std::size_t surely_before = 0;
     std::size_t maybe_before = 0;
@@ -66,22 +65,53 @@ std::vector<std::vector<bool>> TokenRouting::possible_groups() const {
       if (tie ? o < g : !lower(group_scores_[o], group_scores_[g])) ++maybe_before;
     }
     if (maybe_before < keep) {
-      sure[g] = true;
-      ++sure_count;
+      found.sure[g] = true;
+      --found.left;
     } else if (surely_before < keep) {
-      open.push_back(g);
+      found.open.push_back(g);
     }
   }
+  return found;
+}
+
+std::vector<std::vector<bool>> TokenRouting::possible_groups() const {
+  if (router_.n_group == 1) return {{true}};
+  const OpenGroups groups = open_groups();
+  // Nearly always few are: scores would have to agree to seven digits.
+  constexpr std::size_t kMostOpen = 12;
   std::vector<std::vector<bool>> all;
-  // Open groups are few: scores would have to agree to seven digits.
-  for (std::size_t pick = 0; pick < std::size_t{1} << std::min<std::size_t>(open.size(), 12);
-       ++pick) {
-    if (sure_count + static_cast<std::size_t>(__builtin_popcountll(pick)) != keep) continue;
-    std::vector<bool> kept = sure;
-    for (std::size_t i = 0; i < open.size(); ++i) kept[open[i]] = ((pick >> i) & 1) != 0;
+  if (groups.open.size() > kMostOpen) return all;
+  for (std::size_t pick = 0; pick < std::size_t{1} << groups.open.size(); ++pick) {
+    if (static_cast<std::size_t>(__builtin_popcountll(pick)) != groups.left) continue;
+    std::vector<bool> kept = groups.sure;
+    for (std::size_t i = 0; i < groups.open.size(); ++i) {
+      kept[groups.open[i]] = ((pick >> i) & 1) != 0;
+    }
     all.push_back(std::move(kept));
   }
   return all;
+}
+
+// First those that hold what was chosen, then those that hold nothing better.
+std::vector<bool> TokenRouting::likeliest_groups(std::span<const std::int32_t> ids) const {
+  OpenGroups groups = open_groups();
+  const std::size_t size = choice_.size() / groups.sure.size();
+  const auto effort = [&](std::size_t group) {
+    bool disturbs = false;
+    for (std::size_t e = group * size; e < (group + 1) * size; ++e) {
+      const auto member = static_cast<std::int32_t>(e);
+      if (choice_[e].value == kNever) continue;
+      if (std::find(ids.begin(), ids.end(), member) != ids.end()) return 0;
+      disturbs = disturbs || std::any_of(ids.begin(), ids.end(),
+                                         [&](std::int32_t id) { return !may_precede(id, member); });
+    }
+    return disturbs ? 2 : 1;
+  };
+  std::stable_sort(groups.open.begin(), groups.open.end(),
+                   [&](std::size_t a, std::size_t b) { return effort(a) < effort(b); });
+  std::vector<bool> kept = groups.sure;
+  for (std::size_t i = 0; i < groups.left; ++i) kept[groups.open[i]] = true;
+  return kept;
 }
 
 std::string TokenRouting::why_wrong_inside(std::span<const std::int32_t> ids,
@@ -130,7 +160,9 @@ std::string TokenRouting::why_wrong(std::span<const std::int32_t> ids) const {
     seen[static_cast<std::size_t>(id)] = true;
   }
   std::string first;
-  for (const auto& kept : possible_groups()) {
+  std::vector<std::vector<bool>> sets = possible_groups();
+  if (sets.empty()) sets.push_back(likeliest_groups(ids));
+  for (const auto& kept : sets) {
     const std::string reason = why_wrong_inside(ids, kept);
     if (reason.empty()) return {};
     if (first.empty()) first = reason;

@@ -43,7 +43,17 @@ class TokenRouting {
   bool groups_tie(std::size_t a, std::size_t b) const;
   std::string why_wrong_inside(std::span<const std::int32_t> ids,
                                const std::vector<bool>& kept) const;
+  // Groups that are kept in any arithmetic, those that may be, and how many of these are.
+  struct OpenGroups {
+    std::vector<bool> sure;
+    std::vector<std::size_t> open;
+    std::size_t left;
+  };
+  OpenGroups open_groups() const;
+  // Every set that may be kept; none where they are too many to try.
   std::vector<std::vector<bool>> possible_groups() const;
+  // The set that may be kept under which `ids` are right, if there is one.
+  std::vector<bool> likeliest_groups(std::span<const std::int32_t> ids) const;
 
   const RouterSpec& router_;
   std::vector<Approx> logits_;  // as the choice sees them
